@@ -1,0 +1,489 @@
+/**
+ * The connection table: fixed-size records of 32-bit words in one buffer, chained hash buckets and a timer wheel of
+ * indexes, all in the same buffer. Nothing is allocated after construction, so the garbage collector never sees a
+ * connection, and the buffer may be shared memory or a mapped file.
+ *
+ * A connection has two tuples: the original one (client to virtual service) and the reply one (destination to client).
+ * Each is a node in the same hash table, so one look-up with one hash function finds a connection from either side and
+ * says which side it was. Node number = 2 x record + (0 original, 1 reply).
+ *
+ * Expiry is O(1): touching an entry only stores its deadline; the wheel slot it sits in is looked at when its time
+ * comes and the entry is moved on if it was touched meanwhile. An entry is moved at once only when its deadline
+ * comes nearer (ESTABLISHED to CLOSE).
+ *
+ * Memory: 112 bytes a record and 8 bytes of buckets = 120 bytes a connection, IPv4 and IPv6 alike.
+ */
+import { KeyedHash } from "../base/keyed-hash.ts";
+import type { Flow } from "../wire/flow.ts";
+
+/** Time unit of deadlines: 10 ms, IPVS's own resolution at HZ=100; 32 bits of it wrap after 497 days. */
+export const TICK_MS = 10;
+
+const RECORD_WORDS = 28;
+/** Word offsets inside a record. Addresses are host-order words; IPv4 uses the first of four. */
+const CLIENT = 0;
+const VIRTUAL = 4;
+const DESTINATION = 8;
+/** Client port << 16 | virtual port. */
+const ORIGINAL_PORTS = 12;
+/** Destination port << 16 | source port: the port the server sees the client on, normally the client's own. */
+const REPLY_PORTS = 13;
+/** protocol | family << 8 | state << 16 | flags << 24. */
+const KIND = 14;
+/** Next node + 1 in the bucket chain, for the original (even) and the reply node (odd). */
+const NEXT = 15;
+/** Neighbours in the wheel slot, record + 1; the first one's previous is 0. */
+const WHEEL_PREVIOUS = 17;
+const WHEEL_NEXT = 18;
+/** Tick at which the entry is dead unless touched. */
+const DEADLINE = 19;
+/** Ticks of life given by a touch. */
+const TIMEOUT = 20;
+/** Wheel slot the entry sits in, NO_SLOT when in none. */
+const SLOT = 21;
+const SERVICE = 22;
+const SERVER = 23;
+/** Record + 1 of the entry this one was announced by or is pinned to; 0 none. */
+const CONTROLLER = 24;
+const CONTROLLED_COUNT = 25;
+const IN_PACKETS = 26;
+/** Incremented each time the record is used again, so that a stale handle can be told. */
+const GENERATION = 27;
+
+const SLOT_COUNT = 8192;
+/** A wheel slot covers 16 ticks = 160 ms; the wheel turns once in 22 minutes. */
+const SLOT_TICKS = 16;
+const NO_SLOT = -1;
+
+/** Words before the records: what a process that adopts the buffer must know. */
+const HEADER_WORDS = 16;
+const MAGIC_AT = 0;
+const COUNT_AT = 1;
+const FREE_AT = 2;
+const HIGH_WATER_AT = 3;
+const MAGIC = 0x76736e31; // "vsn1"
+
+/** Flags of an entry, kept in the top byte of its kind word. */
+export const ConnectionFlag = {
+  /** Counted in its destination's inactive connections (IPVS's INACTIVE). */
+  inactive: 1,
+  /** Its destination was removed from its service. */
+  orphaned: 2,
+} as const;
+
+export class ConnectionTable {
+  readonly capacity: number;
+  readonly buffer: ArrayBufferLike;
+  readonly #header: Int32Array;
+  readonly #records: Int32Array;
+  readonly #buckets: Int32Array;
+  readonly #wheel: Int32Array;
+  readonly #bucketMask: number;
+  readonly #hash: KeyedHash;
+  /** Next wheel slot time (tick / SLOT_TICKS) to look at; never wraps, unlike the deadlines. */
+  #cursor = 0;
+
+  /**
+   * @param capacity - most connections at a time, 1..2^24
+   * @param keys - two secret random words for the hash
+   * @param nowTick - the present, in ticks
+   */
+  constructor(capacity: number, keys: readonly [number, number], nowTick: number, buffer?: ArrayBufferLike) {
+    if (!Number.isInteger(capacity) || capacity < 1 || capacity > 1 << 24)
+      throw new RangeError(`Cannot make a connection table for ${capacity} connections, expected 1..16777216`);
+    const bucketCount = 2 ** Math.ceil(Math.log2(Math.max(2, 2 * capacity)));
+    const bytes = ConnectionTable.bytesFor(capacity);
+    this.buffer = buffer ?? new ArrayBuffer(bytes);
+    if (this.buffer.byteLength < bytes)
+      throw new RangeError(`Connection table needs ${bytes} bytes, the buffer has ${this.buffer.byteLength}`);
+    this.capacity = capacity;
+    this.#header = new Int32Array(this.buffer, 0, HEADER_WORDS);
+    let at = HEADER_WORDS * 4;
+    this.#wheel = new Int32Array(this.buffer, at, SLOT_COUNT);
+    at += SLOT_COUNT * 4;
+    this.#buckets = new Int32Array(this.buffer, at, bucketCount);
+    at += bucketCount * 4;
+    this.#records = new Int32Array(this.buffer, at, capacity * RECORD_WORDS);
+    this.#bucketMask = bucketCount - 1;
+    this.#hash = new KeyedHash(keys[0], keys[1]);
+    this.#cursor = Math.floor(nowTick / SLOT_TICKS);
+    this.#header[MAGIC_AT] = MAGIC;
+  }
+
+  /** Bytes a table of this capacity occupies: records, buckets, wheel, header. */
+  static bytesFor(capacity: number): number {
+    const bucketCount = 2 ** Math.ceil(Math.log2(Math.max(2, 2 * capacity)));
+    return 4 * (HEADER_WORDS + SLOT_COUNT + bucketCount + capacity * RECORD_WORDS);
+  }
+
+  /** Live entries. */
+  get count(): number {
+    return this.#header[COUNT_AT]!;
+  }
+
+  /** Records ever used; every live entry's number is below it. For a census. */
+  get highWater(): number {
+    return this.#header[HIGH_WATER_AT]!;
+  }
+
+  /**
+   * Node whose tuple is this packet's source and destination, or -1. Its lowest bit says which tuple matched:
+   * 0 original (a packet to the server), 1 reply (a packet to the client).
+   */
+  find(flow: Flow): number {
+    const words = flow.words;
+    const ports = (flow.sourcePort << 16) | flow.destinationPort;
+    const hash = this.#hashTuple(flow.family, flow.protocol, words, 0, words, 4, ports);
+    const key = flow.protocol | (flow.family << 8);
+    const records = this.#records;
+    let link = this.#buckets[hash & this.#bucketMask]!;
+    while (link !== 0) {
+      const node = link - 1;
+      const at = (node >> 1) * RECORD_WORDS;
+      const side = node & 1;
+      if (
+        records[at + ORIGINAL_PORTS + side] === ports &&
+        (records[at + KIND]! & 0xffff) === key &&
+        this.#sameAddresses(at, side, words, flow.family)
+      )
+        return node;
+      link = records[at + NEXT + side]!;
+    }
+    return -1;
+  }
+
+  /**
+   * Is there an entry whose reply tuple is this? For telling two connections apart on the server side before one is made.
+   * @param destination - four words from `at` on; `client` likewise
+   */
+  hasReply(
+    family: number,
+    protocol: number,
+    destination: Int32Array,
+    destinationAt: number,
+    client: Int32Array,
+    clientAt: number,
+    ports: number,
+  ): boolean {
+    const hash = this.#hashTuple(family, protocol, destination, destinationAt, client, clientAt, ports);
+    const key = protocol | (family << 8);
+    const records = this.#records;
+    let link = this.#buckets[hash & this.#bucketMask]!;
+    while (link !== 0) {
+      const node = link - 1;
+      const at = (node >> 1) * RECORD_WORDS;
+      const side = node & 1;
+      if (records[at + ORIGINAL_PORTS + side] === ports && (records[at + KIND]! & 0xffff) === key) {
+        const from = side === 0 ? CLIENT : DESTINATION;
+        const to = side === 0 ? VIRTUAL : CLIENT;
+        if (
+          sameWords(records, at + from, destination, destinationAt, family) &&
+          sameWords(records, at + to, client, clientAt, family)
+        )
+          return true;
+      }
+      link = records[at + NEXT + side]!;
+    }
+    return false;
+  }
+
+  /**
+   * Make an entry for the packet's flow: original tuple from the packet, reply tuple from the destination.
+   * It starts in state 0, without a timer; the caller sets state and timeout and touches it.
+   * @param destination - four address words
+   * @param sourcePort - port the server sees the client on
+   * @returns the record, or -1 when the table is full
+   */
+  insert(
+    flow: Flow,
+    destination: Int32Array,
+    destinationPort: number,
+    sourcePort: number,
+    service: number,
+    server: number,
+  ): number {
+    const header = this.#header;
+    const records = this.#records;
+    let record = header[FREE_AT]! - 1;
+    if (record >= 0) header[FREE_AT] = records[record * RECORD_WORDS + NEXT]!;
+    else if (header[HIGH_WATER_AT]! < this.capacity) record = header[HIGH_WATER_AT]!++;
+    else return -1;
+    header[COUNT_AT]!++;
+    const at = record * RECORD_WORDS;
+    const words = flow.words;
+    for (let i = 0; i < 4; i++) {
+      records[at + CLIENT + i] = words[i]!;
+      records[at + VIRTUAL + i] = words[4 + i]!;
+      records[at + DESTINATION + i] = destination[i]!;
+    }
+    records[at + ORIGINAL_PORTS] = (flow.sourcePort << 16) | flow.destinationPort;
+    records[at + REPLY_PORTS] = (destinationPort << 16) | sourcePort;
+    records[at + KIND] = flow.protocol | (flow.family << 8);
+    records[at + DEADLINE] = 0;
+    records[at + TIMEOUT] = 0;
+    records[at + SLOT] = NO_SLOT;
+    records[at + SERVICE] = service;
+    records[at + SERVER] = server;
+    records[at + CONTROLLER] = 0;
+    records[at + CONTROLLED_COUNT] = 0;
+    records[at + IN_PACKETS] = 0;
+    records[at + GENERATION]!++;
+    this.#link(record * 2, at);
+    this.#link(record * 2 + 1, at);
+    return record;
+  }
+
+  /** Take an entry out of buckets and wheel and put its record on the free list. */
+  remove(record: number): void {
+    const at = record * RECORD_WORDS;
+    this.#unlink(record * 2, at);
+    this.#unlink(record * 2 + 1, at);
+    this.#disarm(at);
+    this.#records[at + KIND] = 0;
+    this.#records[at + NEXT] = this.#header[FREE_AT]!;
+    this.#header[FREE_AT] = record + 1;
+    this.#header[COUNT_AT]!--;
+  }
+
+  /** Restart the entry's timer with its current timeout. */
+  touch(record: number, nowTick: number): void {
+    const at = record * RECORD_WORDS;
+    const deadline = nowTick + this.#records[at + TIMEOUT]!;
+    this.#records[at + DEADLINE] = deadline | 0;
+    const slotTime = Math.floor(deadline / SLOT_TICKS) + 1;
+    const slot = this.#records[at + SLOT]!;
+    if (slot === NO_SLOT) {
+      this.#arm(record, at, slotTime);
+      return;
+    }
+    // How far ahead of the cursor the entry sits: the slot it is in, counted round the wheel.
+    const aheadNow = (slot - this.#cursor) & (SLOT_COUNT - 1);
+    if (slotTime - this.#cursor < aheadNow) {
+      this.#disarm(at);
+      this.#arm(record, at, slotTime);
+    }
+  }
+
+  /** @returns true once the entry's deadline has come. */
+  isExpired(record: number, nowTick: number): boolean {
+    return ((this.#records[record * RECORD_WORDS + DEADLINE]! - nowTick) | 0) <= 0;
+  }
+
+  /** Ticks until the deadline; zero or less when it has passed. */
+  ticksLeft(record: number, nowTick: number): number {
+    return (this.#records[record * RECORD_WORDS + DEADLINE]! - nowTick) | 0;
+  }
+
+  /**
+   * The next entry whose deadline has come, out of its wheel slot; the caller removes it or touches it again.
+   * @param budget - most entries to look at in this call
+   * @returns the record; -1 when none is due; -2 when the budget ran out first
+   */
+  nextExpired(nowTick: number, budget: number): number {
+    const nowSlot = Math.floor(nowTick / SLOT_TICKS);
+    // After a long pause one turn of the wheel sees everything.
+    if (nowSlot - this.#cursor > SLOT_COUNT) this.#cursor = nowSlot - SLOT_COUNT;
+    let left = budget;
+    while (this.#cursor <= nowSlot) {
+      const link = this.#wheel[this.#cursor & (SLOT_COUNT - 1)]!;
+      if (link === 0) {
+        this.#cursor++;
+        continue;
+      }
+      if (left-- === 0) return -2;
+      const record = link - 1;
+      const at = record * RECORD_WORDS;
+      this.#disarm(at);
+      if (this.isExpired(record, nowTick)) return record;
+      this.#arm(record, at, Math.floor((nowTick + this.ticksLeft(record, nowTick)) / SLOT_TICKS) + 1);
+    }
+    return -1;
+  }
+
+  /** True while the record is a live entry. */
+  isLive(record: number): boolean {
+    return this.#records[record * RECORD_WORDS + KIND] !== 0;
+  }
+
+  protocol(record: number): number {
+    return this.#records[record * RECORD_WORDS + KIND]! & 0xff;
+  }
+
+  family(record: number): number {
+    return (this.#records[record * RECORD_WORDS + KIND]! >> 8) & 0xff;
+  }
+
+  state(record: number): number {
+    return (this.#records[record * RECORD_WORDS + KIND]! >> 16) & 0xff;
+  }
+
+  setState(record: number, state: number): void {
+    const at = record * RECORD_WORDS + KIND;
+    this.#records[at] = (this.#records[at]! & ~0xff0000) | (state << 16);
+  }
+
+  hasFlag(record: number, flag: number): boolean {
+    return ((this.#records[record * RECORD_WORDS + KIND]! >>> 24) & flag) !== 0;
+  }
+
+  setFlag(record: number, flag: number, isSet: boolean): void {
+    const at = record * RECORD_WORDS + KIND;
+    const bit = flag << 24;
+    this.#records[at] = isSet ? this.#records[at]! | bit : this.#records[at]! & ~bit;
+  }
+
+  /** Ticks of life a touch gives. */
+  setTimeout(record: number, ticks: number): void {
+    this.#records[record * RECORD_WORDS + TIMEOUT] = ticks;
+  }
+
+  service(record: number): number {
+    return this.#records[record * RECORD_WORDS + SERVICE]!;
+  }
+
+  server(record: number): number {
+    return this.#records[record * RECORD_WORDS + SERVER]!;
+  }
+
+  /** First word of the client address; four words of the whole records array. Likewise the next two. */
+  clientAt(record: number): number {
+    return record * RECORD_WORDS + CLIENT;
+  }
+
+  virtualAt(record: number): number {
+    return record * RECORD_WORDS + VIRTUAL;
+  }
+
+  destinationAt(record: number): number {
+    return record * RECORD_WORDS + DESTINATION;
+  }
+
+  /** All records, for reading addresses in place. */
+  get words(): Int32Array {
+    return this.#records;
+  }
+
+  clientPort(record: number): number {
+    return this.#records[record * RECORD_WORDS + ORIGINAL_PORTS]! >>> 16;
+  }
+
+  virtualPort(record: number): number {
+    return this.#records[record * RECORD_WORDS + ORIGINAL_PORTS]! & 0xffff;
+  }
+
+  destinationPort(record: number): number {
+    return this.#records[record * RECORD_WORDS + REPLY_PORTS]! >>> 16;
+  }
+
+  /** The port the server sees the client on. */
+  sourcePort(record: number): number {
+    return this.#records[record * RECORD_WORDS + REPLY_PORTS]! & 0xffff;
+  }
+
+  countInPacket(record: number): void {
+    this.#records[record * RECORD_WORDS + IN_PACKETS]!++;
+  }
+
+  inPackets(record: number): number {
+    return this.#records[record * RECORD_WORDS + IN_PACKETS]! >>> 0;
+  }
+
+  #sameAddresses(at: number, side: number, words: Int32Array, family: number): boolean {
+    const source = at + (side === 0 ? CLIENT : DESTINATION);
+    const destination = at + (side === 0 ? VIRTUAL : CLIENT);
+    return (
+      sameWords(this.#records, source, words, 0, family) && sameWords(this.#records, destination, words, 4, family)
+    );
+  }
+
+  #hashTuple(
+    family: number,
+    protocol: number,
+    source: Int32Array,
+    sourceAt: number,
+    destination: Int32Array,
+    destinationAt: number,
+    ports: number,
+  ): number {
+    const hash = this.#hash;
+    hash.start();
+    hash.add(source[sourceAt]!);
+    hash.add(destination[destinationAt]!);
+    if (family === 6) {
+      for (let i = 1; i < 4; i++) {
+        hash.add(source[sourceAt + i]!);
+        hash.add(destination[destinationAt + i]!);
+      }
+    }
+    hash.add(ports);
+    hash.add(protocol);
+    return hash.finish();
+  }
+
+  #hashNode(node: number, at: number): number {
+    const records = this.#records;
+    const kind = records[at + KIND]!;
+    const side = node & 1;
+    const source = at + (side === 0 ? CLIENT : DESTINATION);
+    const destination = at + (side === 0 ? VIRTUAL : CLIENT);
+    const ports = records[at + ORIGINAL_PORTS + side]!;
+    return this.#hashTuple((kind >> 8) & 0xff, kind & 0xff, records, source, records, destination, ports);
+  }
+
+  #link(node: number, at: number): void {
+    const bucket = this.#hashNode(node, at) & this.#bucketMask;
+    this.#records[at + NEXT + (node & 1)] = this.#buckets[bucket]!;
+    this.#buckets[bucket] = node + 1;
+  }
+
+  #unlink(node: number, at: number): void {
+    const records = this.#records;
+    const after = records[at + NEXT + (node & 1)]!;
+    const bucket = this.#hashNode(node, at) & this.#bucketMask;
+    let link = this.#buckets[bucket]!;
+    if (link === node + 1) {
+      this.#buckets[bucket] = after;
+      return;
+    }
+    while (link !== 0) {
+      const linkAt = ((link - 1) >> 1) * RECORD_WORDS + NEXT + ((link - 1) & 1);
+      link = records[linkAt]!;
+      if (link === node + 1) {
+        records[linkAt] = after;
+        return;
+      }
+    }
+  }
+
+  #arm(record: number, at: number, slotTime: number): void {
+    const records = this.#records;
+    const furthest = this.#cursor + SLOT_COUNT - 1;
+    let time = slotTime > furthest ? furthest : slotTime;
+    if (time < this.#cursor) time = this.#cursor;
+    const slot = time & (SLOT_COUNT - 1);
+    const head = this.#wheel[slot]!;
+    records[at + SLOT] = slot;
+    records[at + WHEEL_PREVIOUS] = 0;
+    records[at + WHEEL_NEXT] = head;
+    if (head !== 0) records[(head - 1) * RECORD_WORDS + WHEEL_PREVIOUS] = record + 1;
+    this.#wheel[slot] = record + 1;
+  }
+
+  #disarm(at: number): void {
+    const records = this.#records;
+    const slot = records[at + SLOT]!;
+    if (slot === NO_SLOT) return;
+    const previous = records[at + WHEEL_PREVIOUS]!;
+    const next = records[at + WHEEL_NEXT]!;
+    if (previous === 0) this.#wheel[slot] = next;
+    else records[(previous - 1) * RECORD_WORDS + WHEEL_NEXT] = next;
+    if (next !== 0) records[(next - 1) * RECORD_WORDS + WHEEL_PREVIOUS] = previous;
+    records[at + SLOT] = NO_SLOT;
+  }
+}
+
+function sameWords(a: Int32Array, aAt: number, b: Int32Array, bAt: number, family: number): boolean {
+  if (a[aAt] !== b[bAt]) return false;
+  if (family === 4) return true;
+  return a[aAt + 1] === b[bAt + 1] && a[aAt + 2] === b[bAt + 2] && a[aAt + 3] === b[bAt + 3];
+}
