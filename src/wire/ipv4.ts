@@ -19,7 +19,7 @@
  *
  * Left out: the meaning of single options; OptionWalk lists them.
  */
-import { fold } from "./checksum.ts";
+import { finish, sum } from "./checksum.ts";
 
 export const IPV4_HEADER_BYTES = 20;
 export const IPV4_HEADER_BYTES_MAX = 60;
@@ -136,8 +136,6 @@ export class Ipv4View {
     return this.#at + this.totalLengthBytes <= this.#end;
   }
   get isChecksumValid(): boolean {
-    let total = 0;
-    for (let at = this.#at; at < this.payloadAt; at += 2) total += this.#view.getUint16(at);
-    return fold(total) === 0xffff;
+    return finish(sum(this.#view, this.#at, this.headerLengthBytes, 0)) === 0;
   }
 }

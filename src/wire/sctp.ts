@@ -69,7 +69,7 @@ export class SctpView {
   get verificationTag(): number {
     return this.#view.getUint32(this.#at + SCTP_VERIFICATION_TAG_AT);
   }
-  /** 0..2^32-1, the CRC as crc32c.ts computes it. */
+  /** 0..2^32-1, the CRC as crc32c() computes it. */
   get checksum(): number {
     return this.#view.getUint32(this.#at + SCTP_CHECKSUM_AT, true);
   }
