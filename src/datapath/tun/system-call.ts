@@ -1,0 +1,201 @@
+/**
+ * The only door to libc. Two kinds of functions:
+ *
+ * - Plain ones (`read`, `write`, `poll`, ...) return what the call returned, or the negative errno. They neither throw
+ *   nor allocate, so the packet loop can use them.
+ * - `expectSuccess` turns such a result into a `SystemCallError` where failing is exceptional: in set-up.
+ *
+ * Memory is passed as an address (a number), got once from `addressOf`. Measured on Linux 6.18, Node 20, koffi 3.3, one
+ * `read` of 64 bytes from /dev/zero: 400 ns with an address, 430 ns with a typed array, 490 ns with a typed array plus a
+ * fresh `subarray`; an empty call costs 260 ns. An address also reaches any offset by addition.
+ *
+ * Constants are those shared by x86-64, arm64 and riscv64.
+ */
+import koffi from "koffi";
+
+/** Where a byte lies in memory. User addresses are below 2^48, so a double holds them exactly. */
+export type Address = number;
+
+export const O_RDWR = 0o2;
+export const O_NONBLOCK = 0o4000;
+export const O_CLOEXEC = 0o2000000;
+
+export const POLLIN = 0x1;
+
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+export const AF_NETLINK = 16;
+export const AF_PACKET = 17;
+export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
+export const SOCK_NONBLOCK = 0o4000;
+export const SOCK_CLOEXEC = 0o2000000;
+
+const EFD_CLOEXEC = 0o2000000;
+const EFD_NONBLOCK = 0o4000;
+
+const numbers: Readonly<Record<string, number>> = koffi.os.errno;
+const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name]));
+
+/** Errno values the callers here decide by. */
+export const EINTR = 4;
+export const EIO = 5;
+export const EAGAIN = 11;
+export const EINVAL = 22;
+export const EBADFD = 77;
+
+/** "ENOENT" for 2; "errno 999" for a number without a name. */
+export const errnoName = (errno: number): string => names.get(errno) ?? `errno ${errno}`;
+
+/** A system call that had to work did not. */
+export class SystemCallError extends Error {
+  /** Name of the errno: "EPERM". */
+  readonly code: string;
+  /** Name of the call, with its request where that says more: "ioctl TUNSETIFF". */
+  readonly call: string;
+  readonly detail: string;
+
+  /**
+   * @param errno - positive.
+   * @param detail - what was attempted, as a clause: "create the TUN device vs0".
+   */
+  constructor(errno: number, call: string, detail: string) {
+    const code = errnoName(errno);
+    super(`Cannot ${detail}: ${call} answered ${code}`);
+    this.name = "SystemCallError";
+    this.code = code;
+    this.call = call;
+    this.detail = detail;
+  }
+}
+
+/** @returns `result`, unless it is a negative errno. @throws SystemCallError, see its constructor. */
+export function expectSuccess(result: number, call: string, detail: string): number {
+  if (result < 0) throw new SystemCallError(-result, call, detail);
+  return result;
+}
+
+const libc = loadLibc();
+const errno = koffi.errno as () => number;
+
+type Call = (...values: (number | string)[]) => number;
+const declare = (name: string, result: string, ...parameters: string[]): Call =>
+  libc.func(name, result, parameters) as unknown as Call;
+
+// Results are declared int: every length here is far below 2^31, and an int becomes a small integer in V8.
+const libcOpen = declare("open", "int", "str", "int");
+const libcClose = declare("close", "int", "int");
+const libcRead = declare("read", "int", "int", "uintptr_t", "size_t");
+const libcWrite = declare("write", "int", "int", "uintptr_t", "size_t");
+const libcIoctl = declare("ioctl", "int", "int", "ulong", "uintptr_t");
+const libcPoll = declare("poll", "int", "uintptr_t", "ulong", "int");
+const libcEventfd = declare("eventfd", "int", "uint", "int");
+const libcSocket = declare("socket", "int", "int", "int", "int");
+const libcBind = declare("bind", "int", "int", "uintptr_t", "uint");
+const libcSendto = declare("sendto", "int", "int", "uintptr_t", "size_t", "int", "uintptr_t", "uint");
+const libcRecv = declare("recv", "int", "int", "uintptr_t", "size_t", "int");
+const libcGetsockopt = declare("getsockopt", "int", "int", "int", "int", "uintptr_t", "uintptr_t");
+
+/** glibc first, then musl (Alpine), whose libc is found by the name of its loader. */
+function loadLibc(): ReturnType<typeof koffi.load> {
+  const machine =
+    { x64: "x86_64", arm64: "aarch64", riscv64: "riscv64" }[process.arch as string] ?? process.arch;
+  const candidates = ["libc.so.6", `libc.musl-${machine}.so.1`, `ld-musl-${machine}.so.1`];
+  const failures: string[] = [];
+  for (const name of candidates) {
+    try {
+      return koffi.load(name);
+    } catch (cause) {
+      failures.push(cause instanceof Error ? cause.message : String(cause));
+    }
+  }
+  throw new Error(`Cannot load the C library: tried ${candidates.join(", ")}: ${failures.join("; ")}`);
+}
+
+/**
+ * Address of the first byte of `bytes`. Valid as long as the caller keeps `bytes` alive: the buffer of a typed array
+ * does not move once its `buffer` was asked for, as is done here. Allocates; call it once per buffer.
+ */
+export function addressOf(bytes: Uint8Array): Address {
+  void bytes.buffer;
+  return Number(koffi.address(bytes));
+}
+
+export function open(path: string, flags: number): number {
+  const result = libcOpen(path, flags);
+  return result < 0 ? -errno() : result;
+}
+
+export function close(descriptor: number): number {
+  const result = libcClose(descriptor);
+  return result < 0 ? -errno() : result;
+}
+
+export function read(descriptor: number, at: Address, bytesMax: number): number {
+  const result = libcRead(descriptor, at, bytesMax);
+  return result < 0 ? -errno() : result;
+}
+
+export function write(descriptor: number, at: Address, byteCount: number): number {
+  const result = libcWrite(descriptor, at, byteCount);
+  return result < 0 ? -errno() : result;
+}
+
+/** @param argument - an address, or the value itself where the request takes one. */
+export function ioctl(descriptor: number, request: number, argument: number): number {
+  const result = libcIoctl(descriptor, request, argument);
+  return result < 0 ? -errno() : result;
+}
+
+/** @param at - of `count` struct pollfd. @param timeoutMs - -1 waits without end. Blocks this thread. */
+export function poll(at: Address, count: number, timeoutMs: number): number {
+  const result = libcPoll(at, count, timeoutMs);
+  return result < 0 ? -errno() : result;
+}
+
+/** A non-blocking event counter starting at 0. */
+export function eventfd(): number {
+  const result = libcEventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  return result < 0 ? -errno() : result;
+}
+
+export function socket(domain: number, type: number, protocol: number): number {
+  const result = libcSocket(domain, type, protocol);
+  return result < 0 ? -errno() : result;
+}
+
+/** @param at - of a socket address of `byteCount` bytes. */
+export function bind(descriptor: number, at: Address, byteCount: number): number {
+  const result = libcBind(descriptor, at, byteCount);
+  return result < 0 ? -errno() : result;
+}
+
+/** @param toAt - of a socket address of `toBytes` bytes. */
+export function sendto(
+  descriptor: number,
+  at: Address,
+  byteCount: number,
+  flags: number,
+  toAt: Address,
+  toBytes: number,
+): number {
+  const result = libcSendto(descriptor, at, byteCount, flags, toAt, toBytes);
+  return result < 0 ? -errno() : result;
+}
+
+export function recv(descriptor: number, at: Address, bytesMax: number, flags: number): number {
+  const result = libcRecv(descriptor, at, bytesMax, flags);
+  return result < 0 ? -errno() : result;
+}
+
+/** @param lengthAt - of a u32 holding the room at `at`; the kernel stores the used length there. */
+export function getsockopt(
+  descriptor: number,
+  level: number,
+  option: number,
+  at: Address,
+  lengthAt: Address,
+): number {
+  const result = libcGetsockopt(descriptor, level, option, at, lengthAt);
+  return result < 0 ? -errno() : result;
+}
