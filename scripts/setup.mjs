@@ -1,0 +1,124 @@
+/**
+ * What must be there before anything of this package can run: npm packages, the build, Debian programs. Plain
+ * JavaScript on purpose: on a fresh machine there is no compiler yet. Each step does nothing when nothing is missing.
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+
+/** Debian programs the demo uses. */
+export const DEMO_PROGRAMS = [
+  { program: "ip", debian: "iproute2", why: "builds the network namespaces" },
+  { program: "curl", debian: "curl", why: "is the client" },
+];
+
+/** Debian programs the system tests use. */
+export const TEST_PROGRAMS = [
+  ...DEMO_PROGRAMS,
+  { program: "ping", debian: "iputils-ping", why: "asks the virtual address for echo" },
+  { program: "traceroute", debian: "traceroute", why: "counts the hops to a real server" },
+  { program: "dnsmasq", debian: "dnsmasq-base", why: "is a DNS server behind the director" },
+  { program: "dig", debian: "bind9-dnsutils", why: "asks it over UDP and TCP" },
+];
+
+/** Run a program in the checkout with our terminal. @returns whether it succeeded. */
+export function run(command, args, env = {}) {
+  const { status, error } = spawnSync(command, args, {
+    cwd: ROOT,
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, ...env },
+  });
+  if (error) say(`Cannot run ${command}: ${error.message}`);
+  return status === 0;
+}
+
+export function say(text) {
+  process.stdout.write(`${text}\n`);
+}
+
+/** End the script with a plain message instead of a stack. */
+export function giveUp(text) {
+  process.stderr.write(`${text}\n`);
+  process.exit(1);
+}
+
+/** node_modules as package-lock.json wants it. `npm ci` also builds, through the `prepare` script. */
+export function ensureNodeModules() {
+  const installed = join(ROOT, "node_modules/.package-lock.json");
+  if (existsSync(installed) && modifiedMs(installed) >= modifiedMs(join(ROOT, "package-lock.json"))) return;
+  say("Installing npm packages (npm ci)");
+  if (!run("npm", ["ci", "--include=dev", "--no-audit", "--no-fund"])) giveUp("Cannot go on: npm ci failed.");
+}
+
+/** dist/ newer than everything it is made from. */
+export function ensureBuilt() {
+  const built = join(ROOT, "dist/cli/vsnat.js");
+  const sources = ["src", "tsconfig.json", "tsconfig.build.json", "package.json"].map((path) =>
+    join(ROOT, path),
+  );
+  if (existsSync(built) && Math.max(...sources.map(newestMs)) <= modifiedMs(built)) return;
+  say("Building (npm run build)");
+  if (!run("npm", ["run", "--silent", "build"])) giveUp("Cannot go on: the build failed.");
+}
+
+/** Install the Debian packages of the programs that are missing, or say which to install and end. */
+export function ensurePrograms(programs) {
+  const missing = programs.filter(({ program }) => !isOnPath(program));
+  if (missing.length === 0) return;
+  const list = missing
+    .map(({ program, debian, why }) => `  ${debian.padEnd(16)} its ${program} ${why}`)
+    .join("\n");
+  const wanted = `Missing Debian packages:\n${list}`;
+  if (!isOnPath("apt-get"))
+    giveUp(`${wanted}\nThis machine has no apt-get: install them, or their like, and try again.`);
+  if (process.getuid?.() !== 0) {
+    giveUp(
+      `${wanted}\nInstall them as root:\n  apt-get install ${missing.map(({ debian }) => debian).join(" ")}`,
+    );
+  }
+  say(`${wanted}\nInstalling them`);
+  const names = missing.map(({ debian }) => debian);
+  const isDone = withoutStartingDaemons(
+    () => (hasPackageLists() && install(names)) || (run("apt-get", ["update", "-qq"]) && install(names)),
+  );
+  if (!isDone) giveUp(`Cannot go on: apt-get could not install ${names.join(" ")}.`);
+}
+
+function install(names) {
+  const options = ["install", "-y", "-qq", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"];
+  return run("apt-get", [...options, ...names], { DEBIAN_FRONTEND: "noninteractive" });
+}
+
+/** Debian starts a daemon when its package is installed, unless policy-rc.d says 101 (invoke-rc.d(8)). */
+function withoutStartingDaemons(action) {
+  const policy = "/usr/sbin/policy-rc.d";
+  if (existsSync(policy)) return action();
+  writeFileSync(policy, "#!/bin/sh\nexit 101\n", { mode: 0o755 });
+  try {
+    return action();
+  } finally {
+    rmSync(policy);
+  }
+}
+
+function hasPackageLists() {
+  const lists = "/var/lib/apt/lists";
+  return existsSync(lists) && readdirSync(lists).some((name) => name.includes("_Packages"));
+}
+
+function isOnPath(program) {
+  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
+  return folders.some((folder) => existsSync(join(folder, program)));
+}
+
+function newestMs(path) {
+  if (!statSync(path).isDirectory()) return modifiedMs(path);
+  return Math.max(modifiedMs(path), ...readdirSync(path).map((name) => newestMs(join(path, name))));
+}
+
+function modifiedMs(path) {
+  return statSync(path).mtimeMs;
+}
