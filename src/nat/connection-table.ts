@@ -11,7 +11,8 @@
  * comes and the entry is moved on if it was touched meanwhile. An entry is moved at once only when its deadline
  * comes nearer (ESTABLISHED to CLOSE).
  *
- * Memory: 112 bytes a record and 8 bytes of buckets = 120 bytes a connection, IPv4 and IPv6 alike.
+ * Memory: 108 bytes a record and 8 to 16 bytes of buckets a connection (8 when the capacity is a power of two), IPv4 and
+ * IPv6 alike.
  */
 import { KeyedHash } from "../base/keyed-hash.ts";
 import type { Flow } from "../wire/flow.ts";
@@ -19,7 +20,7 @@ import type { Flow } from "../wire/flow.ts";
 /** Time unit of deadlines: 10 ms, IPVS's own resolution at HZ=100; 32 bits of it wrap after 497 days. */
 export const TICK_MS = 10;
 
-const RECORD_WORDS = 28;
+const RECORD_WORDS = 27;
 /** Word offsets inside a record. Addresses are host-order words; IPv4 uses the first of four. */
 const CLIENT = 0;
 const VIRTUAL = 4;
@@ -41,14 +42,14 @@ const DEADLINE = 19;
 const TIMEOUT = 20;
 /** Wheel slot the entry sits in, NO_SLOT when in none. */
 const SLOT = 21;
-const SERVICE = 22;
-const SERVER = 23;
+/** Number of its destination. */
+const SERVER = 22;
 /** Record + 1 of the entry this one was announced by or is pinned to; 0 none. */
-const CONTROLLER = 24;
-const CONTROLLED_COUNT = 25;
-const IN_PACKETS = 26;
+const CONTROLLER = 23;
+const CONTROLLED_COUNT = 24;
+const IN_PACKETS = 25;
 /** Incremented each time the record is used again, so that a stale handle can be told. */
-const GENERATION = 27;
+const GENERATION = 26;
 
 const SLOT_COUNT = 8192;
 /** A wheel slot covers 16 ticks = 160 ms; the wheel turns once in 22 minutes. */
@@ -67,8 +68,6 @@ const MAGIC = 0x76736e31; // "vsn1"
 export const ConnectionFlag = {
   /** Counted in its destination's inactive connections (IPVS's INACTIVE). */
   inactive: 1,
-  /** Its destination was removed from its service. */
-  orphaned: 2,
 } as const;
 
 export class ConnectionTable {
@@ -90,7 +89,9 @@ export class ConnectionTable {
    */
   constructor(capacity: number, keys: readonly [number, number], nowTick: number, buffer?: ArrayBufferLike) {
     if (!Number.isInteger(capacity) || capacity < 1 || capacity > 1 << 24)
-      throw new RangeError(`Cannot make a connection table for ${capacity} connections, expected 1..16777216`);
+      throw new RangeError(
+        `Cannot make a connection table for ${capacity} connections, expected 1..16777216`,
+      );
     const bucketCount = 2 ** Math.ceil(Math.log2(Math.max(2, 2 * capacity)));
     const bytes = ConnectionTable.bytesFor(capacity);
     this.buffer = buffer ?? new ArrayBuffer(bytes);
@@ -199,7 +200,6 @@ export class ConnectionTable {
     destination: Int32Array,
     destinationPort: number,
     sourcePort: number,
-    service: number,
     server: number,
   ): number {
     const header = this.#header;
@@ -222,7 +222,6 @@ export class ConnectionTable {
     records[at + DEADLINE] = 0;
     records[at + TIMEOUT] = 0;
     records[at + SLOT] = NO_SLOT;
-    records[at + SERVICE] = service;
     records[at + SERVER] = server;
     records[at + CONTROLLER] = 0;
     records[at + CONTROLLED_COUNT] = 0;
@@ -337,10 +336,7 @@ export class ConnectionTable {
     this.#records[record * RECORD_WORDS + TIMEOUT] = ticks;
   }
 
-  service(record: number): number {
-    return this.#records[record * RECORD_WORDS + SERVICE]!;
-  }
-
+  /** Number of the destination. */
   server(record: number): number {
     return this.#records[record * RECORD_WORDS + SERVER]!;
   }
@@ -392,7 +388,8 @@ export class ConnectionTable {
     const source = at + (side === 0 ? CLIENT : DESTINATION);
     const destination = at + (side === 0 ? VIRTUAL : CLIENT);
     return (
-      sameWords(this.#records, source, words, 0, family) && sameWords(this.#records, destination, words, 4, family)
+      sameWords(this.#records, source, words, 0, family) &&
+      sameWords(this.#records, destination, words, 4, family)
     );
   }
 

@@ -9,6 +9,7 @@
  * Left out: ICMP "fragment reassembly time exceeded"; fragments whose unfragmentable part exceeds HEADER_BYTES_MAX.
  */
 import type { KeyedHash } from "../base/keyed-hash.ts";
+import { finish, sum } from "../wire/checksum.ts";
 import type { Flow } from "../wire/flow.ts";
 import { HEADROOM_BYTES, type Packet } from "../wire/packet.ts";
 
@@ -88,7 +89,8 @@ export class Reassembly {
   accept(packet: Packet, flow: Flow, nowMs: number): FragmentOutcome {
     const length = flow.transportBytes;
     const end = flow.fragmentOffset + length;
-    if (length <= 0 || end > DATAGRAM_BYTES_MAX || (flow.hasMoreFragments && length % 8 !== 0)) return "bad-fragment";
+    if (length <= 0 || end > DATAGRAM_BYTES_MAX || (flow.hasMoreFragments && length % 8 !== 0))
+      return "bad-fragment";
     if (flow.fragmentOffset === 0 && !flow.hasMoreFragments) return this.#atomic(packet, flow);
     let datagram = this.#find(flow);
     if (datagram < 0) {
@@ -284,7 +286,8 @@ export class Reassembly {
     const at = datagram * DATAGRAM_WORDS;
     const headerBytes = this.#datagrams[at + HEADER]!;
     const { bytes, view } = packet;
-    for (let i = 0; i < headerBytes; i++) bytes[HEADROOM_BYTES + i] = this.#headers[datagram * HEADER_BYTES_MAX + i]!;
+    for (let i = 0; i < headerBytes; i++)
+      bytes[HEADROOM_BYTES + i] = this.#headers[datagram * HEADER_BYTES_MAX + i]!;
     let to = HEADROOM_BYTES + headerBytes;
     for (let link = this.#datagrams[at + FIRST_FRAGMENT]!; link !== 0; ) {
       const length = this.#blockWords[(link - 1) * BLOCK_WORDS + LENGTH]!;
@@ -303,15 +306,13 @@ export class Reassembly {
       view.setUint16(packet.at + 2, packet.length);
       view.setUint16(packet.at + 6, view.getUint16(packet.at + 6) & 0x4000); // "don't fragment" survives
       view.setUint16(packet.at + 10, 0);
-      let sum = 0;
-      for (let i = 0; i < headerBytes; i += 2) sum += view.getUint16(packet.at + i);
-      while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-      view.setUint16(packet.at + 10, ~sum & 0xffff);
+      view.setUint16(packet.at + 10, finish(sum(view, packet.at, headerBytes, 0)));
     } else {
       const nextHeaderAt = packet.at + this.#datagrams[at + NEXT_HEADER_OFFSET]!;
       removeFragmentHeader(packet, packet.at + headerBytes - 8, nextHeaderAt);
     }
     packet.fragmentBytesMax = this.#datagrams[at + LARGEST]!;
+    packet.fragmentIdentification = this.#datagrams[at + 8]!;
   }
 
   #discard(datagram: number): void {

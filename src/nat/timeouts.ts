@@ -55,7 +55,8 @@ export const DEFAULT_TIMEOUTS: Timeouts = {
 };
 
 /** Timeouts by state code, in the order of TCP_STATES. */
-export const tcpTimeoutList = (timeouts: Timeouts): Seconds[] => TCP_STATES.map((state) => timeouts.tcp[state]);
+export const tcpTimeoutList = (timeouts: Timeouts): Seconds[] =>
+  TCP_STATES.map((state) => timeouts.tcp[state]);
 
 /** Timeouts by state code, in the order of SCTP_STATES. */
 export const sctpTimeoutList = (timeouts: Timeouts): Seconds[] =>

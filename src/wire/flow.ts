@@ -8,6 +8,7 @@
  * Left out: IPv6 jumbograms, routing headers with segments left (the packet is then addressed to this host as a
  * waypoint, which no director is: malformed), more than EXTENSION_HEADERS_MAX extension headers.
  */
+import { fold, sum } from "./checksum.ts";
 import type { Packet } from "./packet.ts";
 
 export const Protocol = { icmp: 1, tcp: 6, udp: 17, esp: 50, ah: 51, icmp6: 58, sctp: 132 } as const;
@@ -120,11 +121,7 @@ export class Flow {
     const totalBytes = view.getUint16(at + 2);
     if (headerBytes < 20 || totalBytes < headerBytes) return "malformed";
     if (totalBytes > packet.length) return "truncated";
-    let sum = 0;
-    for (let i = 0; i < headerBytes; i += 2) sum += view.getUint16(at + i);
-    sum = (sum & 0xffff) + (sum >>> 16);
-    sum = (sum & 0xffff) + (sum >>> 16);
-    if (sum !== 0xffff) return "bad-checksum";
+    if (fold(sum(view, at, headerBytes, 0)) !== 0xffff) return "bad-checksum";
     packet.length = totalBytes;
     return this.#read4(view, at, at + totalBytes);
   }

@@ -5,6 +5,7 @@
  * IPv4 options are repeated in every fragment as they are (the copied flag of RFC 791 is not looked at, because
  * routers drop packets with options anyway). IPv6 fragments keep the unfragmentable part in front of the header.
  */
+import { finish, sum } from "./checksum.ts";
 import { Flow } from "./flow.ts";
 import { HEADROOM_BYTES, type Packet } from "./packet.ts";
 
@@ -25,13 +26,12 @@ export class Fragmenter {
   /**
    * Begin cutting a packet.
    * @param maxBytes - largest fragment, IP header included
-   * @param identification - IPv6 only: 32 bits shared by the fragments; IPv4 keeps the packet's own
-   * @returns false if the packet cannot be cut: malformed, or no room for 8 bytes of payload
+   * @returns false if the packet cannot be cut: malformed, a fragment already, or no room for 8 bytes of payload
    */
-  start(packet: Packet, maxBytes: number, identification: number): boolean {
+  start(packet: Packet, maxBytes: number): boolean {
     const flow = this.#flow;
     this.#packet = undefined;
-    if (flow.dissect(packet) !== "ok") return false;
+    if (flow.dissect(packet) !== "ok" || flow.isFragment) return false;
     // Everything from the transport header on is the fragmentable part; extension headers stay in front of it.
     this.#headerBytes = flow.transportAt - packet.at;
     const overhead = this.#headerBytes + (flow.family === 6 ? FRAGMENT_HEADER_BYTES : 0);
@@ -40,7 +40,7 @@ export class Fragmenter {
     this.#maxBytes = maxBytes;
     this.#payloadAt = flow.transportAt;
     this.#payloadBytes = flow.transportBytes;
-    this.#identification = identification;
+    this.#identification = packet.fragmentIdentification;
     this.#done = 0;
     return true;
   }
@@ -70,10 +70,7 @@ export class Fragmenter {
     const flags = view.getUint16(at + 6) & 0x4000;
     view.setUint16(at + 6, flags | (isLast ? 0 : IPV4_MORE_FRAGMENTS) | (this.#done >>> 3));
     view.setUint16(at + 10, 0);
-    let sum = 0;
-    for (let i = 0; i < this.#headerBytes; i += 2) sum += view.getUint16(at + i);
-    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-    view.setUint16(at + 10, ~sum & 0xffff);
+    view.setUint16(at + 10, finish(sum(view, at, this.#headerBytes, 0)));
   }
 
   #finish6(out: Packet, isLast: boolean): void {

@@ -34,6 +34,8 @@ export class Packet {
    * the packet cuts it into pieces no larger than this again.
    */
   fragmentBytesMax = 0;
+  /** IPv6: identification the packet's fragments carried, for cutting it again; IPv4 keeps its own in the header. */
+  fragmentIdentification = 0;
 
   /** @param bytes - the buffer; shared memory is fine. Default: a fresh one of BUFFER_BYTES. */
   constructor(bytes: Uint8Array = new Uint8Array(BUFFER_BYTES)) {
@@ -62,5 +64,6 @@ export class Packet {
     this.gso = Gso.none;
     this.gsoBytes = 0;
     this.fragmentBytesMax = 0;
+    this.fragmentIdentification = 0;
   }
 }

@@ -5,7 +5,7 @@
  * NO none, I1 first INIT, IN INIT, CS cookie sent, CR cookie replied, CW cookie wait, CO cookie, CE cookie echoed,
  * ES established, SS/SR/SA shutdown sent/received/ack sent, RJ rejected, CL closed.
  */
-import { TcpSide } from "./tcp.ts";
+import type { TcpSide } from "./tcp.ts";
 
 const CODES = {
   NO: 0,
