@@ -1,0 +1,30 @@
+/** Where a benchmark ran: printed above every result, because no figure means anything without it. */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { availableParallelism, cpus, release, totalmem } from "node:os";
+
+/** Lines for the head of a result: date, commit, machine, kernel, runtime. */
+export function describeMachine(): string[] {
+  const distribution = /^PRETTY_NAME="(.*)"$/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1];
+  const memoryGiB = Math.round(totalmem() / 2 ** 30);
+  return [
+    `date      ${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC`,
+    `commit    ${commit()}`,
+    `machine   ${availableParallelism()} x ${cpus()[0]?.model ?? "unknown processor"}, ${memoryGiB} GiB`,
+    `kernel    Linux ${release()}, ${distribution ?? "unknown distribution"}`,
+    `runtime   Node ${process.versions.node}, V8 ${process.versions.v8}`,
+  ];
+}
+
+/** Date of a result's file name. */
+export const today = (): string => new Date().toISOString().slice(0, 10);
+
+function commit(): string {
+  try {
+    const git = (...args: string[]): string => execFileSync("git", args, { encoding: "utf8" }).trim();
+    const isChanged = git("status", "--porcelain", "--", "src", "bench/**/*.ts") !== "";
+    return git("rev-parse", "--short", "HEAD") + (isChanged ? " with changes not committed" : "");
+  } catch {
+    return "unknown: not a git checkout";
+  }
+}
