@@ -199,3 +199,9 @@ export function getsockopt(
   const result = libcGetsockopt(descriptor, level, option, at, lengthAt);
   return result < 0 ? -errno() : result;
 }
+
+/** Call `onReadable` from this thread's event loop whenever there is something to read. @returns how to stop that. */
+export function watchReadable(descriptor: number, onReadable: () => void): () => void {
+  const handle = koffi.node.poll(descriptor, { readable: true }, onReadable);
+  return () => handle.close();
+}
