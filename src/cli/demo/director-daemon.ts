@@ -1,0 +1,53 @@
+/**
+ * `vsnat run` inside a namespace of the laboratory, and the commands that talk to it. The file system is shared with
+ * the host, so configuration and control socket lie in the laboratory's own directory.
+ */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Laboratory, Namespace } from "./laboratory.ts";
+import type { Program, ProgramEnd } from "./program.ts";
+
+/** The built package, whether this file runs from `src/` (in tests) or from `dist/`. */
+const DIST = fileURLToPath(new URL("../../../dist/", import.meta.url));
+
+/** The command that runs one of this package's built files. */
+export const builtProgram = (path: string, ...args: readonly string[]): string[] => [
+  process.execPath,
+  join(DIST, path),
+  ...args,
+];
+
+export class DirectorDaemon {
+  /** Path of the configuration file. */
+  readonly file: string;
+  readonly #namespace: Namespace;
+  readonly #env: Readonly<Record<string, string>>;
+  #program: Program | undefined;
+
+  constructor(laboratory: Laboratory, namespace: Namespace) {
+    this.#namespace = namespace;
+    this.file = join(laboratory.directory, "founding.yaml");
+    this.#env = { VSNAT_SOCKET: join(laboratory.directory, "vsnat.sock") };
+  }
+
+  /** The running daemon. */
+  get program(): Program {
+    if (!this.#program) throw new Error("The daemon was not started");
+    return this.#program;
+  }
+
+  /** Write the configuration, start the daemon and wait until it says that it is ready. */
+  async start(configuration: string): Promise<Program> {
+    await writeFile(this.file, configuration);
+    const command = builtProgram("cli/vsnat.js", "run", "--config", this.file);
+    this.#program = this.#namespace.start(command, { env: this.#env });
+    await this.#program.waitFor(/\bready\b/i);
+    return this.#program;
+  }
+
+  /** `vsnat ARGS` beside the daemon, e.g. `vsnat("status", "--json")`. */
+  vsnat(...args: readonly string[]): Promise<ProgramEnd> {
+    return this.#namespace.run(builtProgram("cli/vsnat.js", ...args), { env: this.#env });
+  }
+}

@@ -1,0 +1,119 @@
+/** Running the director over a recording of a real IPVS, in phases with different configurations. */
+import { readFileSync } from "node:fs";
+import { milliseconds, seconds } from "../../src/base/environment.ts";
+import { DirectorControl } from "../../src/control/director-control.ts";
+import { compare, type ComparedPacket, type Difference } from "../../src/datapath/replay/compare.ts";
+import { Replay } from "../../src/datapath/replay/replay.ts";
+import { type AddressKind, readSide, type SidedPacket } from "../../src/datapath/replay/two-sided-capture.ts";
+import type {
+  DestinationConfig,
+  DirectorSettings,
+  ServiceConfig,
+  ServiceProtocol,
+} from "../../src/nat/configuration.ts";
+import { Director } from "../../src/nat/director.ts";
+import { IPVS_TIMEOUTS } from "../../src/nat/timeouts.ts";
+import { SCHEDULERS } from "../../src/schedulers/registry.ts";
+import { formatAddress } from "../../src/wire/address.ts";
+import { readCapture } from "../../src/wire/capture.ts";
+
+/** IPVS's own behaviour where vsnat's default differs. */
+export const IPVS_SETTINGS: DirectorSettings = {
+  timeouts: IPVS_TIMEOUTS,
+  connectionsMax: 4096,
+  unserved: "reject",
+  repliesPerSecondMax: 1000,
+  answerEcho: true,
+  removedDestination: "drop",
+  fragmentBytesMax: 1 << 20,
+  fragmentTimeout: seconds(30),
+};
+
+/** "172.16.0.2:80 w2" style short form of a destination. */
+export function destination(address: string, port: number, weight = 1, upper = 0, lower = 0): DestinationConfig {
+  return { address, port, weight, upperThreshold: upper, lowerThreshold: lower };
+}
+
+export function service(
+  protocol: ServiceProtocol,
+  address: string,
+  port: number,
+  scheduler: string,
+  ...destinations: DestinationConfig[]
+): ServiceConfig {
+  return { protocol, address, port, scheduler, destinations };
+}
+
+/** A small generator with a fixed seed (xorshift32), so that a run is repeatable. */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0 || 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>>= 0);
+  };
+}
+
+export function testDirector(services: readonly ServiceConfig[], settings: Partial<DirectorSettings> = {}): Director {
+  const director = new Director({
+    settings: { ...IPVS_SETTINGS, ...settings },
+    schedulers: SCHEDULERS,
+    randomU32: seededRandom(42),
+    hopChange: -1,
+    now: milliseconds(0),
+  });
+  for (const one of services) director.addService(one);
+  return director;
+}
+
+export interface Recording {
+  readonly packets: readonly SidedPacket[];
+}
+
+/** Both sides of a recording, in order of time. */
+export function readRecording(folder: string, virtual: readonly string[], servers: readonly string[]): SidedPacket[] {
+  const kindOf = (family: 4 | 6, words: Int32Array, at: number): AddressKind => {
+    const text = formatAddress(family, words, at);
+    return virtual.includes(text) ? "virtual" : servers.includes(text) ? "server" : "other";
+  };
+  const read = (side: "client" | "server") =>
+    readSide(readCapture(readFileSync(`${folder}/${side}-side.pcap`)), side, kindOf);
+  return [...read("client"), ...read("server")].sort((a, b) => a.timestampMs - b.timestampMs);
+}
+
+/** What the director sent, for comparison, and what the recording has. */
+export class RecordedRun {
+  readonly director: Director;
+  readonly control: DirectorControl;
+  readonly replay: Replay;
+  readonly made: ComparedPacket[] = [];
+  readonly recorded: SidedPacket[] = [];
+  readonly #packets: readonly SidedPacket[];
+  #next = 0;
+
+  constructor(packets: readonly SidedPacket[], director: Director) {
+    this.#packets = packets;
+    this.director = director;
+    this.control = new DirectorControl(director);
+    this.replay = new Replay(director);
+  }
+
+  /** Feed arrivals until `stop` says so of the next one; by default to the end. */
+  run(stop: (next: SidedPacket) => boolean = () => false): void {
+    for (; this.#next < this.#packets.length; this.#next++) {
+      const packet = this.#packets[this.#next]!;
+      if (!packet.hasArrived) {
+        this.recorded.push(packet);
+        continue;
+      }
+      if (stop(packet)) return;
+      const { verdict, departures } = this.replay.feed(packet);
+      for (const { side, bytes } of departures) this.made.push({ side, bytes, isOwn: verdict.kind === "reply" });
+    }
+  }
+
+  differences(): Difference[] {
+    return compare(this.made, this.recorded);
+  }
+}
