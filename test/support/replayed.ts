@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { milliseconds, seconds } from "../../src/base/environment.ts";
 import { DirectorControl } from "../../src/control/director-control.ts";
-import { compare, type ComparedPacket, type Difference } from "../../src/datapath/replay/compare.ts";
+import { type ComparedPacket, compare, type Difference } from "../../src/datapath/replay/compare.ts";
 import { Replay } from "../../src/datapath/replay/replay.ts";
 import { type AddressKind, readSide, type SidedPacket } from "../../src/datapath/replay/two-sided-capture.ts";
 import type {
@@ -30,7 +30,13 @@ export const IPVS_SETTINGS: DirectorSettings = {
 };
 
 /** "172.16.0.2:80 w2" style short form of a destination. */
-export function destination(address: string, port: number, weight = 1, upper = 0, lower = 0): DestinationConfig {
+export function destination(
+  address: string,
+  port: number,
+  weight = 1,
+  upper = 0,
+  lower = 0,
+): DestinationConfig {
   return { address, port, weight, upperThreshold: upper, lowerThreshold: lower };
 }
 
@@ -55,7 +61,10 @@ export function seededRandom(seed: number): () => number {
   };
 }
 
-export function testDirector(services: readonly ServiceConfig[], settings: Partial<DirectorSettings> = {}): Director {
+export function testDirector(
+  services: readonly ServiceConfig[],
+  settings: Partial<DirectorSettings> = {},
+): Director {
   const director = new Director({
     settings: { ...IPVS_SETTINGS, ...settings },
     schedulers: SCHEDULERS,
@@ -72,7 +81,11 @@ export interface Recording {
 }
 
 /** Both sides of a recording, in order of time. */
-export function readRecording(folder: string, virtual: readonly string[], servers: readonly string[]): SidedPacket[] {
+export function readRecording(
+  folder: string,
+  virtual: readonly string[],
+  servers: readonly string[],
+): SidedPacket[] {
   const kindOf = (family: 4 | 6, words: Int32Array, at: number): AddressKind => {
     const text = formatAddress(family, words, at);
     return virtual.includes(text) ? "virtual" : servers.includes(text) ? "server" : "other";
@@ -109,7 +122,8 @@ export class RecordedRun {
       }
       if (stop(packet)) return;
       const { verdict, departures } = this.replay.feed(packet);
-      for (const { side, bytes } of departures) this.made.push({ side, bytes, isOwn: verdict.kind === "reply" });
+      for (const { side, bytes } of departures)
+        this.made.push({ side, bytes, isOwn: verdict.kind === "reply" });
     }
   }
 
