@@ -1,6 +1,7 @@
 /** Running the director over a recording of a real IPVS, in phases with different configurations. */
 import { readFileSync } from "node:fs";
 import { milliseconds, seconds } from "../../src/base/environment.ts";
+import { seededRandom } from "../../src/base/seeded-random.ts";
 import { DirectorControl } from "../../src/control/director-control.ts";
 import { type ComparedPacket, compare, type Difference } from "../../src/datapath/replay/compare.ts";
 import { Replay } from "../../src/datapath/replay/replay.ts";
@@ -50,17 +51,6 @@ export function service(
   return { protocol, address, port, scheduler, destinations };
 }
 
-/** A small generator with a fixed seed (xorshift32), so that a run is repeatable. */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0 || 1;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>>= 0);
-  };
-}
-
 export function testDirector(
   services: readonly ServiceConfig[],
   settings: Partial<DirectorSettings> = {},
@@ -74,10 +64,6 @@ export function testDirector(
   });
   for (const one of services) director.addService(one);
   return director;
-}
-
-export interface Recording {
-  readonly packets: readonly SidedPacket[];
 }
 
 /** Both sides of a recording, in order of time. */
