@@ -22,13 +22,14 @@ export class DirectorDaemon {
   /** Path of the configuration file. */
   readonly file: string;
   readonly #namespace: Namespace;
-  readonly #env: Readonly<Record<string, string>>;
+  /** With it the other commands find this daemon. */
+  readonly environment: { readonly VSNAT_SOCKET: string };
   #program: Program | undefined;
 
   constructor(laboratory: Laboratory, namespace: Namespace) {
     this.#namespace = namespace;
     this.file = join(laboratory.directory, "founding.yaml");
-    this.#env = { VSNAT_SOCKET: join(laboratory.directory, "vsnat.sock") };
+    this.environment = { VSNAT_SOCKET: join(laboratory.directory, "vsnat.sock") };
   }
 
   /** The running daemon. */
@@ -41,13 +42,13 @@ export class DirectorDaemon {
   async start(configuration: string): Promise<Program> {
     await writeFile(this.file, configuration);
     const command = builtProgram("cli/vsnat.js", "run", "--config", this.file);
-    this.#program = this.#namespace.start(command, { env: this.#env });
+    this.#program = this.#namespace.start(command, { env: this.environment });
     await this.#program.waitFor(/\bready\b/i);
     return this.#program;
   }
 
   /** `vsnat ARGS` beside the daemon, e.g. `vsnat("status", "--json")`. */
   vsnat(...args: readonly string[]): Promise<ProgramEnd> {
-    return this.#namespace.run(builtProgram("cli/vsnat.js", ...args), { env: this.#env });
+    return this.#namespace.run(builtProgram("cli/vsnat.js", ...args), { env: this.environment });
   }
 }

@@ -36,6 +36,7 @@ export class Laboratory {
   readonly directory: string;
   readonly #guardian: ChildProcess;
   readonly #programs = new Set<Program>();
+  #isClosing = false;
 
   private constructor(prefix: string, directory: string) {
     this.prefix = prefix;
@@ -63,8 +64,8 @@ export class Laboratory {
 
   /** A new namespace with loopback up and IPv6 addresses usable at once (no duplicate address detection). */
   async namespace(role: string): Promise<Namespace> {
-    const namespace = new Namespace(`${this.prefix}-${role}`, role, (program) => this.#track(program));
-    await new Program(["ip", "netns", "add", namespace.name]).result();
+    const namespace = new Namespace(`${this.prefix}-${role}`, role, (...what) => this.#start(...what));
+    await this.#start(["ip", "netns", "add", namespace.name]).result();
     await namespace.sysctl({
       "net.ipv6.conf.default.accept_dad": 0,
       "net.ipv6.conf.default.router_solicitations": 0,
@@ -76,12 +77,13 @@ export class Laboratory {
   /** Join two namespaces by a veth pair; both ends are up. */
   async link(a: LinkEnd, b: LinkEnd): Promise<void> {
     const command = ["ip", "link", "add", a.device, "netns", a.namespace.name, "type", "veth"];
-    await new Program([...command, "peer", "name", b.device, "netns", b.namespace.name]).result();
+    await this.#start([...command, "peer", "name", b.device, "netns", b.namespace.name]).result();
     await Promise.all([a, b].map(({ namespace, device }) => namespace.ip(`link set ${device} up`)));
   }
 
   /** Stop every program, newest first, and remove everything. Fails if something is still there afterwards. */
   async close(): Promise<void> {
+    this.#isClosing = true;
     for (const program of [...this.#programs].reverse()) await program.stop();
     const gone = once(this.#guardian, "exit");
     this.#guardian.ref();
@@ -92,7 +94,10 @@ export class Laboratory {
       throw new Error(`Cannot remove the namespaces ${left.join(", ")}: still listed by ip netns`);
   }
 
-  #track(program: Program): Program {
+  #start(command: readonly string[], options?: ProgramOptions): Program {
+    // Whoever still builds while the laboratory is being closed must not make what nobody would remove.
+    if (this.#isClosing) throw new Error(`Cannot run ${command.join(" ")}: the laboratory is being closed`);
+    const program = new Program(command, options);
     this.#programs.add(program);
     void program.ended.then(() => this.#programs.delete(program));
     return program;
@@ -104,23 +109,25 @@ export interface LinkEnd {
   readonly device: string;
 }
 
+type StartProgram = (command: readonly string[], options?: ProgramOptions) => Program;
+
 /** One host of the laboratory. */
 export class Namespace {
   /** As `ip netns` lists it. */
   readonly name: string;
   /** What it plays: "client", "director", ... */
   readonly role: string;
-  readonly #track: (program: Program) => Program;
+  readonly #start: StartProgram;
 
-  constructor(name: string, role: string, track: (program: Program) => Program) {
+  constructor(name: string, role: string, start: StartProgram) {
     this.name = name;
     this.role = role;
-    this.#track = track;
+    this.#start = start;
   }
 
   /** Start a program inside; it is stopped with the laboratory at the latest. */
   start(command: readonly string[], options?: ProgramOptions): Program {
-    return this.#track(new Program(["ip", "netns", "exec", this.name, ...command], options));
+    return this.#start(["ip", "netns", "exec", this.name, ...command], options);
   }
 
   /** Run a program inside to its end and insist on exit code 0. */
@@ -136,7 +143,7 @@ export class Namespace {
   /** Several `ip` commands in one call, without the word `ip`: `namespace.ip("link set eth0 up", ...)`. */
   async ip(...commands: readonly string[]): Promise<void> {
     const input = `${commands.join("\n")}\n`;
-    await new Program(["ip", "-n", this.name, "-batch", "-"], { input }).result();
+    await this.#start(["ip", "-n", this.name, "-batch", "-"], { input }).result();
   }
 
   /** Set kernel parameters of this namespace, by their sysctl names. */
