@@ -1,0 +1,153 @@
+/**
+ * A configuration file: text in, the director's and the host's desired state out, or every mistake at once.
+ *
+ * Nothing here touches the running director: a file with a mistake changes nothing.
+ */
+import { readFileSync } from "node:fs";
+import type * as z from "zod";
+import type { DirectorConfig, ServiceConfig } from "../../nat/configuration.ts";
+import { DEFAULT_TIMEOUTS, IPVS_TIMEOUTS } from "../../nat/timeouts.ts";
+import { SCHEDULERS } from "../../schedulers/registry.ts";
+import type { hostSchema } from "./host-schema.ts";
+import { type ConfigIssue, describeValue, type PathSegment } from "./issue.ts";
+import { nearest } from "./nearest.ts";
+import { checkRelations } from "./relations.ts";
+import { type ConfigFile, configFileSchema } from "./schema.ts";
+import { CONFIG_BYTES_MAX, ConfigSource, ISSUES_MAX } from "./source.ts";
+
+export type HostConfig = z.output<typeof hostSchema>;
+
+export interface Config {
+  readonly director: DirectorConfig;
+  readonly host: HostConfig;
+}
+
+export type ConfigResult =
+  | { readonly ok: true; readonly config: Config; readonly warnings: readonly ConfigIssue[] }
+  | {
+      readonly ok: false;
+      readonly issues: readonly ConfigIssue[];
+      readonly warnings: readonly ConfigIssue[];
+    };
+
+/** The schema with the schedulers this build has. */
+export const configSchema = configFileSchema(Object.keys(SCHEDULERS));
+
+/** Read and judge the text of a configuration file. */
+export function parseConfig(text: string): ConfigResult {
+  const source = new ConfigSource(text);
+  const parsed = source.parse();
+  if ("issues" in parsed) return { ok: false, issues: inOrder(parsed.issues), warnings: [] };
+  const shape = configSchema.safeParse(parsed.data);
+  const relations = checkRelations(parsed.data, source);
+  const warnings = inOrder(relations.warnings);
+  if (!shape.success || relations.issues.length > 0) {
+    const issues = shape.success
+      ? []
+      : shape.error.issues.slice(0, ISSUES_MAX).flatMap((issue) => explain(issue, parsed.data, source, []));
+    return { ok: false, issues: inOrder([...issues, ...relations.issues]), warnings };
+  }
+  return { ok: true, config: { director: directorConfig(shape.data), host: shape.data.host }, warnings };
+}
+
+/**
+ * Read and judge a file.
+ * @param file - a path, or `-` for standard input
+ */
+export function loadConfig(file: string): ConfigResult {
+  const refuse = (found: string, wanted: string): ConfigResult => ({
+    ok: false,
+    issues: [{ path: "", line: 0, column: 0, found, wanted, excerpt: "" }],
+    warnings: [],
+  });
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file === "-" ? 0 : file);
+  } catch (error) {
+    return refuse((error as NodeJS.ErrnoException).message, "a readable configuration file");
+  }
+  if (bytes.length > CONFIG_BYTES_MAX) return refuse(`${bytes.length} bytes`, `at most ${CONFIG_BYTES_MAX}`);
+  try {
+    return parseConfig(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    return refuse("bytes that are not UTF-8", "text in UTF-8");
+  }
+}
+
+function inOrder(issues: readonly ConfigIssue[]): ConfigIssue[] {
+  return [...issues].sort((a, b) => a.line - b.line || a.column - b.column);
+}
+
+/** One zod issue as ours. Of a union's branches, the one that fits the kind of the value speaks. */
+function explain(
+  issue: z.core.$ZodIssue,
+  data: unknown,
+  source: ConfigSource,
+  parent: readonly PathSegment[],
+): ConfigIssue[] {
+  const path = [...parent, ...(issue.path as PathSegment[])];
+  const value = valueAt(data, path);
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.slice(0, ISSUES_MAX).map((key) => {
+      return source.issueAtKey(
+        path,
+        key,
+        `the unknown key ${describeValue(key)}`,
+        wantedPhrase(issue.message, key),
+      );
+    });
+  }
+  if (issue.code === "invalid_union") {
+    const isCollection = value !== null && typeof value === "object";
+    const branch = isCollection ? issue.errors.at(-1) : issue.errors[0];
+    return (branch ?? []).flatMap((inner) => explain(inner, data, source, path));
+  }
+  return [source.issueAtValue(path, describeValue(value), wantedPhrase(issue.message, value))];
+}
+
+/** Adds "did you mean" to a phrase that lists the possible words. */
+function wantedPhrase(wanted: string, found: unknown): string {
+  const options = /^one of (.*)$/.exec(wanted)?.[1]?.split(", ");
+  const suggestion = options && typeof found === "string" ? nearest(found, options) : undefined;
+  return suggestion === undefined ? wanted : `${wanted} (did you mean ${suggestion}?)`;
+}
+
+const valueAt = (data: unknown, path: readonly PathSegment[]): unknown =>
+  path.reduce<unknown>(
+    (value, segment) => (value as Record<PathSegment, unknown> | undefined)?.[segment],
+    data,
+  );
+
+function directorConfig({ services, timeouts, limits, ...settings }: ConfigFile): DirectorConfig {
+  const base = timeouts.profile === "ipvs" ? IPVS_TIMEOUTS : DEFAULT_TIMEOUTS;
+  return {
+    services: services.map(serviceConfig),
+    settings: {
+      timeouts: {
+        tcp: { ...base.tcp, ...timeouts.tcp },
+        udp: timeouts.udp ?? base.udp,
+        sctp: { ...base.sctp, ...timeouts.sctp },
+      },
+      connectionsMax: limits.connections,
+      repliesPerSecondMax: limits.repliesPerSecond,
+      fragmentBytesMax: limits.fragmentMemory,
+      fragmentTimeout: limits.fragmentTimeout,
+      unserved: settings.unserved,
+      answerEcho: settings.answerEcho,
+      removedDestination: settings.removedDestination,
+    },
+  };
+}
+
+function serviceConfig({ listen, scheduler, servers }: ConfigFile["services"][number]): ServiceConfig {
+  return {
+    protocol: listen.protocol,
+    address: listen.address,
+    port: listen.port,
+    scheduler,
+    destinations: servers.map(({ address: endpoint, ...options }) => {
+      return { address: endpoint.address, port: endpoint.port ?? listen.port, ...options };
+    }),
+  };
+}
