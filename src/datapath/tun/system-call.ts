@@ -94,6 +94,7 @@ const libcSocket = declare("socket", "int", "int", "int", "int");
 const libcBind = declare("bind", "int", "int", "uintptr_t", "uint");
 const libcSendto = declare("sendto", "int", "int", "uintptr_t", "size_t", "int", "uintptr_t", "uint");
 const libcRecv = declare("recv", "int", "int", "uintptr_t", "size_t", "int");
+const libcFlock = declare("flock", "int", "int", "int");
 const libcGetsockopt = declare("getsockopt", "int", "int", "int", "int", "uintptr_t", "uintptr_t");
 
 /** glibc first, then musl (Alpine), whose libc is found by the name of its loader. */
@@ -185,6 +186,14 @@ export function sendto(
 
 export function recv(descriptor: number, at: Address, bytesMax: number, flags: number): number {
   const result = libcRecv(descriptor, at, bytesMax, flags);
+  return result < 0 ? -errno() : result;
+}
+
+const LOCK_EX_NB = 0x2 | 0x4;
+
+/** Lock a file for this open file description; -EAGAIN when another one holds the lock. */
+export function flockExclusively(descriptor: number): number {
+  const result = libcFlock(descriptor, LOCK_EX_NB);
   return result < 0 ? -errno() : result;
 }
 

@@ -1,0 +1,211 @@
+/**
+ * Makes the host as the plan wants it, and as it was before again. Every change goes through the journal; a change that
+ * somebody else had made already is left alone now and at the end.
+ */
+import { writeFileSync } from "node:fs";
+import { unreachable } from "../../../base/unreachable.ts";
+import { Rtnetlink } from "../netlink/rtnetlink.ts";
+import { changeKey, describe, type HostChange, type SysctlChange } from "./host-change.ts";
+import type { HostConfig } from "./host-config.ts";
+import { type HostFacts, readHostFacts, readSysctl } from "./host-facts.ts";
+import { isInPlace, wantedOnHost } from "./host-plan.ts";
+import { Journal, JournalBusyError, journaledDevices } from "./journal.ts";
+
+/** A change could not be made, or not be undone. */
+export class HostChangeError extends Error {
+  readonly change: HostChange;
+  /** "EPERM", "EACCES", ... or undefined. */
+  readonly code: string | undefined;
+
+  constructor(change: HostChange, cause: unknown, attempt: "do" | "undo" = "do") {
+    super(
+      `Cannot ${attempt} "${describe(change)}": ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+    this.name = "HostChangeError";
+    this.change = change;
+    this.code = errorCode(cause);
+  }
+}
+
+export interface HostDifference {
+  readonly made: readonly HostChange[];
+  readonly undone: readonly HostChange[];
+}
+
+export class HostSetup {
+  readonly #rtnetlink: Rtnetlink;
+  readonly #journal: Journal;
+  /** What a process that was killed had left behind, undone by now. */
+  readonly leftovers: readonly HostChange[];
+
+  /**
+   * Take the device's journal and undo what a dead owner left.
+   * @throws JournalBusyError when another process works with this device.
+   */
+  constructor(device: string, rtnetlink: Rtnetlink, journal: Journal = new Journal(device)) {
+    this.#rtnetlink = rtnetlink;
+    this.#journal = journal;
+    this.leftovers = this.#undo(journal.made);
+  }
+
+  /** How the host looks with respect to these addresses. */
+  facts(vips: readonly string[], rips: readonly string[]): HostFacts {
+    return readHostFacts(this.#rtnetlink, [...vips, ...rips]);
+  }
+
+  /**
+   * Make what is missing for these addresses and undo what earlier ones needed. May be called again and again; the TUN
+   * device has to be there.
+   * @throws HostChangeError, the changes of this call undone.
+   */
+  apply(config: HostConfig, vips: readonly string[], rips: readonly string[]): HostDifference {
+    const wanted = wantedOnHost(config, vips, rips, this.facts(vips, rips));
+    const keys = new Set(wanted.map(changeKey));
+    const undone = this.#undo(this.#journal.made.filter((change) => !keys.has(changeKey(change))));
+    const facts = this.facts(vips, rips);
+    const made: HostChange[] = [];
+    for (const change of wanted) {
+      if (isInPlace(change, facts)) continue;
+      this.#journal.willMake(change);
+      made.push(change);
+      try {
+        make(change, this.#rtnetlink);
+      } catch (cause) {
+        if (change.kind === "rule" && errorCode(cause) === "EEXIST") {
+          this.#journal.wasUndone(change); // somebody else's, of a form the plan did not recognise
+          made.pop();
+          continue;
+        }
+        this.#undo(made);
+        throw new HostChangeError(change, cause);
+      }
+    }
+    return { made, undone };
+  }
+
+  /** Undo everything and give the journal up. */
+  close(): readonly HostChange[] {
+    const undone = this.#undo(this.#journal.made);
+    this.#journal.close();
+    return undone;
+  }
+
+  /**
+   * Last made first; what fails stays in the journal and does not keep the rest from being undone.
+   * @returns those that there still was something to undo of. @throws AggregateError of HostChangeErrors.
+   */
+  #undo(changes: readonly HostChange[]): HostChange[] {
+    const undone: HostChange[] = [];
+    const failures: HostChangeError[] = [];
+    for (const change of [...changes].reverse()) {
+      try {
+        if (undo(change, this.#rtnetlink)) undone.push(change);
+        this.#journal.wasUndone(change);
+      } catch (cause) {
+        failures.push(new HostChangeError(change, cause, "undo"));
+      }
+    }
+    if (failures.length > 0)
+      throw new AggregateError(failures, failures.map(({ message }) => message).join("\n"));
+    return undone;
+  }
+}
+
+export interface Cleanup {
+  readonly device: string;
+  /** A living process has the device: nothing was done about it. */
+  readonly isInUse: boolean;
+  readonly undone: readonly HostChange[];
+}
+
+/** Undo what processes that were killed left in this network namespace. */
+export function cleanUpHost(): Cleanup[] {
+  const rtnetlink = new Rtnetlink();
+  try {
+    return journaledDevices().map((device) => {
+      try {
+        const setup = new HostSetup(device, rtnetlink);
+        setup.close();
+        return { device, isInUse: false, undone: setup.leftovers };
+      } catch (cause) {
+        if (cause instanceof JournalBusyError) return { device, isInUse: true, undone: [] };
+        throw cause;
+      }
+    });
+  } finally {
+    rtnetlink.close();
+  }
+}
+
+function make(change: HostChange, rtnetlink: Rtnetlink): void {
+  switch (change.kind) {
+    case "sysctl":
+      writeSysctl(change.path, change.value);
+      return;
+    case "link-group":
+      rtnetlink.setLinkGroup(indexOf(change.device, rtnetlink), change.group);
+      return;
+    case "route":
+      rtnetlink.addRoute({ ...change, device: indexOf(change.device, rtnetlink) });
+      return;
+    case "rule":
+      rtnetlink.addRule(change.rule);
+      return;
+    case "proxy":
+      rtnetlink.addProxy({ ...change, device: indexOf(change.device, rtnetlink) });
+      return;
+    default:
+      unreachable(change);
+  }
+}
+
+/** @returns false when there was nothing left to undo: the device is gone, or somebody changed it meanwhile. */
+function undo(change: HostChange, rtnetlink: Rtnetlink): boolean {
+  switch (change.kind) {
+    case "sysctl":
+      return undoSysctl(change);
+    case "link-group":
+      return false;
+    case "rule":
+      return rtnetlink.deleteRule(change.rule);
+    case "route":
+    case "proxy": {
+      const link = rtnetlink.links().find(({ name }) => name === change.device);
+      if (link === undefined) return false;
+      if (change.kind === "route") return rtnetlink.deleteRoute({ ...change, device: link.index });
+      const isOurs = rtnetlink
+        .proxies(change.family)
+        .some(
+          (it) =>
+            it.address === change.address && it.device === link.index && it.protocol === change.protocol,
+        );
+      return isOurs && rtnetlink.deleteProxy({ ...change, device: link.index });
+    }
+    default:
+      return unreachable(change);
+  }
+}
+
+function undoSysctl({ path, value, before, alongside = {} }: SysctlChange): boolean {
+  if (before === undefined || readSysctl(path) !== value) return false;
+  writeSysctl(path, before);
+  for (const [other, earlier] of Object.entries(alongside)) {
+    const now = readSysctl(other);
+    if (now !== undefined && now !== earlier) writeSysctl(other, earlier);
+  }
+  return true;
+}
+
+const writeSysctl = (path: string, value: string): void => writeFileSync(`/proc/sys/${path}`, value);
+
+function indexOf(device: string, rtnetlink: Rtnetlink): number {
+  const link = rtnetlink.links().find(({ name }) => name === device);
+  if (link === undefined) throw new Error(`there is no interface ${device}`);
+  return link.index;
+}
+
+function errorCode(cause: unknown): string | undefined {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+  return typeof code === "string" ? code : undefined;
+}

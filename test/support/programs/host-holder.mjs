@@ -1,0 +1,45 @@
+// Sets this network namespace up as the daemon would, says what it did, and holds it until SIGTERM.
+// Arguments: folder of the compiled sources, JSON of { config, vips, rips }.
+import { writeSync } from "node:fs";
+
+const [, , dist, json = "{}"] = process.argv;
+const { openTunDevice } = await import(`${dist}/datapath/tun/device.js`);
+const { Rtnetlink } = await import(`${dist}/datapath/tun/netlink/rtnetlink.js`);
+const { HostSetup } = await import(`${dist}/datapath/tun/host/host-setup.js`);
+const { describe } = await import(`${dist}/datapath/tun/host/host-change.js`);
+const { planHost } = await import(`${dist}/datapath/tun/host/host-plan.js`);
+const { findHostIssues } = await import(`${dist}/datapath/tun/host/host-issue.js`);
+const { announce } = await import(`${dist}/datapath/tun/host/announcement.js`);
+const { routeMtu } = await import(`${dist}/datapath/tun/host/route-mtu.js`);
+const { config, vips, rips } = JSON.parse(json);
+const say = (what) => writeSync(1, `${JSON.stringify(what)}\n`);
+
+try {
+  const rtnetlink = new Rtnetlink();
+  const setup = new HostSetup(config.device, rtnetlink);
+  const device = openTunDevice(config.device);
+  const facts = setup.facts(vips, rips);
+  const planned = planHost(config, vips, rips, facts).map(describe);
+  const { made } = setup.apply(config, vips, rips);
+  const again = setup.apply(config, vips, rips);
+  say({
+    offload: device.offload,
+    leftovers: setup.leftovers.map(describe),
+    issues: findHostIssues(config, vips, rips, facts),
+    planned,
+    made: made.map(describe),
+    madeAgain: again.made.length + again.undone.length,
+    announced: vips.map((vip) => announce(config, vip, setup.facts(vips, rips))),
+    mtus: rips.map((rip) => routeMtu(rtnetlink, rip)),
+  });
+  process.on("SIGTERM", () => {
+    const undone = setup.close();
+    device.close();
+    say({ undone: undone.map(describe) });
+    process.exit(0);
+  });
+  setInterval(() => {}, 60_000);
+} catch (error) {
+  say({ error: error.name, code: error.code, message: error.message });
+  process.exit(1);
+}
