@@ -20,9 +20,9 @@ export async function addNarrowPath(
   const router2 = await laboratory.namespace("router-2");
   const near = `mtu ${narrow === "near" ? NARROW_MTU : 1500}`;
   const far = `mtu ${narrow === "far" ? NARROW_MTU : 1500}`;
-  await laboratory.link({ namespace: director, device: "near" }, { namespace: router1, device: "up" });
-  await laboratory.link({ namespace: router1, device: "down" }, { namespace: router2, device: "up" });
-  await laboratory.link({ namespace: router2, device: "down" }, { namespace: server, device: PORT });
+  await laboratory.link({ namespace: director, device: "near" }, { namespace: router1, device: "upper" });
+  await laboratory.link({ namespace: router1, device: "lower" }, { namespace: router2, device: "upper" });
+  await laboratory.link({ namespace: router2, device: "lower" }, { namespace: server, device: PORT });
   await director.ip(
     `link set near ${near}`,
     "address add 172.17.1.1/30 dev near",
@@ -31,23 +31,23 @@ export async function addNarrowPath(
     "route add fd00:18::/64 via fd00:17:1::2",
   );
   await router1.ip(
-    `link set up ${near}`,
-    `link set down ${far}`,
-    "address add 172.17.1.2/30 dev up",
-    "address add fd00:17:1::2/64 dev up nodad",
-    "address add 172.17.2.1/30 dev down",
-    "address add fd00:17:2::1/64 dev down nodad",
+    `link set upper ${near}`,
+    `link set lower ${far}`,
+    "address add 172.17.1.2/30 dev upper",
+    "address add fd00:17:1::2/64 dev upper nodad",
+    "address add 172.17.2.1/30 dev lower",
+    "address add fd00:17:2::1/64 dev lower nodad",
     "route add 172.18.0.0/24 via 172.17.2.2",
     "route add fd00:18::/64 via fd00:17:2::2",
     "route add default via 172.17.1.1",
     "route add ::/0 via fd00:17:1::1",
   );
   await router2.ip(
-    `link set up ${far}`,
-    "address add 172.17.2.2/30 dev up",
-    "address add fd00:17:2::2/64 dev up nodad",
-    "address add 172.18.0.1/24 dev down",
-    "address add fd00:18::1/64 dev down nodad",
+    `link set upper ${far}`,
+    "address add 172.17.2.2/30 dev upper",
+    "address add fd00:17:2::2/64 dev upper nodad",
+    "address add 172.18.0.1/24 dev lower",
+    "address add fd00:18::1/64 dev lower nodad",
     "route add default via 172.17.2.1",
     "route add ::/0 via fd00:17:2::1",
   );

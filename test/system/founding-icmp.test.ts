@@ -1,6 +1,7 @@
 /** What ICMP is for, through the daemon: ping and traceroute to the VIP, path-MTU discovery, errors of real servers. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Host, VIP } from "../../src/cli/demo/founding-network.ts";
+import { builtProgram } from "../../src/cli/demo/director-daemon.ts";
+import { type Host, PORT, VIP } from "../../src/cli/demo/founding-network.ts";
 import {
   configurationText,
   FAMILIES,
@@ -85,9 +86,15 @@ describe.each(["near", "far"] as const)("a narrow link, %s", (narrow) => {
       const { client } = founding;
       const source = testProgram("test-stream", 10_000_000).join(" ");
       const wanted = (await client.namespace.run(["sh", "-c", `${source} | sha256sum`])).stdout.slice(0, 64);
+      const capture = client.namespace.start(builtProgram("cli/demo/capture.js", PORT));
+      await capture.waitFor(/^capturing$/m);
       const upload = `${source} | curl --silent --show-error --fail --max-time 20 --upload-file - '${url}/up'`;
       const { stdout } = await client.namespace.run(["sh", "-c", upload]);
       expect(stdout.trim()).toBe(wanted);
+      const [tooBig] = await capture.waitFor(/^.* (fragmentation needed|packet too big) mtu 1280 .*$/m);
+      expect(tooBig).toContain(`[${hostText(client[family])}:`);
+      expect(tooBig).toContain(`> ${hostText(VIP[family])}:80 tcp]`);
+      expect((await capture.stop()).stdout).not.toMatch(BEHIND);
       expect(await learnedMtu(client, family)).toBe(NARROW_MTU);
     });
 
@@ -99,7 +106,7 @@ describe.each(["near", "far"] as const)("a narrow link, %s", (narrow) => {
 
     test("datagrams larger than the narrow link are echoed", async () => {
       // The first may be what teaches the client; from then on it fragments by itself.
-      await founding.client.namespace.attempt(testProgram("udp-client", VIP[family], 7, 1400, 1));
+      await founding.client.namespace.attempt(testProgram("udp-client", VIP[family], 7, 1400, 1, 300));
       const echo = testProgram("udp-client", VIP[family], 7, 1400, 20);
       expect((await founding.client.namespace.run(echo)).stdout).toBe("20 echoes\n");
     });

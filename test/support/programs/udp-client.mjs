@@ -1,16 +1,15 @@
 /**
- * `udp-client.mjs ADDRESS PORT BYTES COUNT`: sends COUNT datagrams of BYTES bytes from one connected socket, one after
+ * `udp-client.mjs ADDRESS PORT BYTES COUNT [PATIENCE_MS]`: sends COUNT datagrams of BYTES bytes from one connected socket, one after
  * the other, and compares each echo with what was sent. Prints the number of echoes that were equal; ends with exit
- * code 1 at the first that is not, does not come within 5 seconds, or is refused (it prints the errno name).
+ * code 1 at the first that is not, does not come within PATIENCE_MS (5000), or is refused (it prints the errno name).
  */
 import { createSocket } from "node:dgram";
 
-const [address, port, bytes, count] = process.argv.slice(2);
-const PATIENCE_MS = 5_000;
+const [address, port, bytes, count, patienceMs = 5_000] = process.argv.slice(2);
 
 let echoCount = 0;
 const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
-const patience = setTimeout(() => give("no echo"), PATIENCE_MS);
+const patience = setTimeout(() => give("no echo"), Number(patienceMs));
 
 function give(what) {
   console.log(`${what} after ${echoCount} echoes`);
