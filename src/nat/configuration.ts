@@ -19,6 +19,10 @@ export interface DestinationConfig {
   readonly lowerThreshold: number;
 }
 
+/** IPVS's scheduler flags: hash ports too; take another destination where the hashed one is not available. */
+export const SCHEDULER_FLAGS = ["sh-port", "sh-fallback", "mh-port", "mh-fallback"] as const;
+export type SchedulerFlag = (typeof SCHEDULER_FLAGS)[number];
+
 export interface ServiceConfig {
   readonly protocol: ServiceProtocol;
   /** Virtual IP address. */
@@ -27,6 +31,8 @@ export interface ServiceConfig {
   readonly port: number;
   /** Name in the scheduler registry: "rr", "wrr", "lc", "wlc". */
   readonly scheduler: string;
+  /** Default: none. */
+  readonly schedulerFlags?: readonly SchedulerFlag[];
   /** In the order they were configured. The director keeps them newest first, as IPVS does. */
   readonly destinations: readonly DestinationConfig[];
 }

@@ -8,7 +8,7 @@
  * leaves to the host's stack (echo, resets, unknown ports) done here, because the virtual address is nobody else's.
  */
 
-import type { Milliseconds, RandomU32 } from "../base/environment.ts";
+import { type Milliseconds, milliseconds, type RandomU32 } from "../base/environment.ts";
 import { KeyedHash } from "../base/keyed-hash.ts";
 import { Flow, Protocol } from "../wire/flow.ts";
 import { IcmpType } from "../wire/icmp.ts";
@@ -113,7 +113,7 @@ export class Director {
       this.#nowTick,
       options.memory,
     );
-    this.services = new ServiceBook(options.schedulers);
+    this.services = new ServiceBook(options.schedulers, { randomU32, now: () => milliseconds(this.#nowMs) });
     const fragmentHash = new KeyedHash(randomU32(), randomU32());
     this.reassembly = new Reassembly(
       settings.fragmentBytesMax,

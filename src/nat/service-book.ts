@@ -6,8 +6,8 @@
  */
 import { parseAddress } from "../wire/address.ts";
 import { type Flow, Protocol } from "../wire/flow.ts";
-import type { DestinationConfig, ServiceConfig, ServiceProtocol } from "./configuration.ts";
-import type { SchedulerRegistry } from "./contracts/scheduler.ts";
+import type { DestinationConfig, SchedulerFlag, ServiceConfig, ServiceProtocol } from "./configuration.ts";
+import type { Scheduler, SchedulerContext, SchedulerRegistry } from "./contracts/scheduler.ts";
 import { Destination } from "./destination.ts";
 import { ServiceTable } from "./service-table.ts";
 import { VirtualService } from "./virtual-service.ts";
@@ -20,14 +20,17 @@ const PROTOCOL_NUMBER: Readonly<Record<ServiceProtocol, number>> = {
 
 export class ServiceBook {
   readonly #schedulers: SchedulerRegistry;
+  readonly #context: Pick<SchedulerContext, "now" | "randomU32">;
   readonly #table = new ServiceTable();
   readonly #services: VirtualService[] = [];
   /** By number; a number is free when its place is undefined. Connection records hold these numbers. */
   readonly #destinations: (Destination | undefined)[] = [];
   readonly #freeNumbers: number[] = [];
 
-  constructor(schedulers: SchedulerRegistry) {
+  /** @param context - what the director lends to its schedulers */
+  constructor(schedulers: SchedulerRegistry, context: Pick<SchedulerContext, "now" | "randomU32">) {
     this.#schedulers = schedulers;
+    this.#context = context;
   }
 
   /** In the order they were added. */
@@ -76,7 +79,7 @@ export class ServiceBook {
       config.address,
       address.words,
       config.port,
-      this.#makeScheduler(config.scheduler, name),
+      this.#makeScheduler(config.scheduler, config.schedulerFlags, name),
     );
     this.#services.push(service);
     this.#table.add(service);
@@ -84,8 +87,8 @@ export class ServiceBook {
   }
 
   /** Give a service another scheduler, which begins with the destinations as they are. */
-  changeScheduler(service: VirtualService, name: string): void {
-    const scheduler = this.#makeScheduler(name, service.address);
+  changeScheduler(service: VirtualService, name: string, flags?: readonly SchedulerFlag[]): void {
+    const scheduler = this.#makeScheduler(name, flags, service.address);
     service.scheduler = scheduler;
     const { destinations } = service;
     // The scheduler sees them arrive one by one, oldest first, as if they were added now.
@@ -151,7 +154,7 @@ export class ServiceBook {
     for (const destination of this.#destinations) destination?.traffic.zero();
   }
 
-  #makeScheduler(name: string, service: string): VirtualService["scheduler"] {
+  #makeScheduler(name: string, flags: readonly SchedulerFlag[] = [], service: string): Scheduler {
     const factory = this.#schedulers[name];
     if (factory === undefined) {
       const known = Object.keys(this.#schedulers).join(", ");
@@ -159,7 +162,7 @@ export class ServiceBook {
         `Cannot schedule for ${service}: no scheduler "${name}", expected one of ${known}`,
       );
     }
-    return factory();
+    return factory({ flags, randomU32: this.#context.randomU32, now: this.#context.now });
   }
 
   #create(service: VirtualService, words: Int32Array, config: DestinationConfig): Destination {

@@ -1,5 +1,7 @@
 /** What the director asks of a scheduler. One object per virtual service, with the state of that service. */
+import type { Milliseconds, RandomU32 } from "../../base/environment.ts";
 import type { Flow } from "../../wire/flow.ts";
+import type { SchedulerFlag } from "../configuration.ts";
 import type { Destination } from "../destination.ts";
 
 export interface Scheduler {
@@ -17,8 +19,17 @@ export interface Scheduler {
   changed?(change: "added" | "removed" | "edited", destinations: readonly Destination[], index: number): void;
 }
 
+/** What a scheduler may be told and may ask for. */
+export interface SchedulerContext {
+  /** The service's `schedulerFlags`. */
+  readonly flags: readonly SchedulerFlag[];
+  readonly randomU32: RandomU32;
+  /** The director's clock: the time of the packet being judged. */
+  now(): Milliseconds;
+}
+
 /** Makes the scheduler of one service. */
-export type SchedulerFactory = () => Scheduler;
+export type SchedulerFactory = (context: SchedulerContext) => Scheduler;
 
 /** Schedulers by name. */
 export type SchedulerRegistry = Readonly<Record<string, SchedulerFactory>>;

@@ -93,10 +93,11 @@ export const SCTP_CLOSED = CODES.CL;
 
 /**
  * The state after a packet.
- * @param chunk - type of the first chunk
+ * @param chunk - type of the first chunk, -1 if there is none: nothing changes then
  * @param secondChunk - type of the second chunk, -1 if there is none: an ABORT bundled behind a cookie chunk counts
  */
 export function nextSctpState(side: TcpSide, chunk: number, secondChunk: number, state: number): number {
+  if (chunk < 0) return state;
   const isCookie = chunk === SctpChunk.cookieEcho || chunk === SctpChunk.cookieAck;
   const type = isCookie && secondChunk === SctpChunk.abort ? SctpChunk.abort : chunk;
   const event = type < EVENT_OF_CHUNK.length ? EVENT_OF_CHUNK[type]! : 0;
