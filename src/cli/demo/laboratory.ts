@@ -78,7 +78,7 @@ export class Laboratory {
   async link(a: LinkEnd, b: LinkEnd): Promise<void> {
     const command = ["ip", "link", "add", a.device, "netns", a.namespace.name, "type", "veth"];
     await this.#start([...command, "peer", "name", b.device, "netns", b.namespace.name]).result();
-    await Promise.all([a, b].map(({ namespace, device }) => namespace.ip(`link set ${device} up`)));
+    await Promise.all([a, b].map(({ namespace, device }) => namespace.ip(`link set dev ${device} up`)));
   }
 
   /** Stop every program, newest first, and remove everything. Fails if something is still there afterwards. */
