@@ -1,4 +1,6 @@
 /** Every scheduler of the registry: nanoseconds to pick one of 2, 16 and 256 destinations of unequal weights. */
+import { milliseconds } from "../../src/base/environment.ts";
+import { seededRandom } from "../../src/base/seeded-random.ts";
 import type { DestinationConfig } from "../../src/nat/configuration.ts";
 import { ServiceBook } from "../../src/nat/service-book.ts";
 import { SCHEDULERS } from "../../src/schedulers/registry.ts";
@@ -18,7 +20,7 @@ export function pickBenchmark(seconds: number): string {
 }
 
 function pickNs(name: string, count: number, seconds: number): string {
-  const book = new ServiceBook(SCHEDULERS);
+  const book = new ServiceBook(SCHEDULERS, { randomU32: seededRandom(1), now: () => milliseconds(0) });
   const destination = (index: number): DestinationConfig => ({
     address: `172.16.${index >> 8}.${index & 0xff}`,
     port: 80,
