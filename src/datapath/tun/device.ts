@@ -1,6 +1,6 @@
 /**
  * A TUN device of our own: made, brought up, and gone again when its descriptor is closed (by exit and SIGKILL too).
- * Linux: Documentation/networking/tuntap.rst, include/uapi/linux/if_tun.h, include/uapi/linux/sockios.h.
+ * Linux: Documentation/networking/tuntap.rst, include/uapi/linux/if_tun.h.
  *
  * Its MTU is the largest TUN knows. The director has to see every packet whole: with a smaller one the kernel would
  * fragment on the way in, or send "fragmentation needed" about addresses the director has yet to translate. What the
@@ -9,9 +9,9 @@
  * Not here: several queues, attaching to a persistent device made by others, addresses and routes (see host/).
  */
 import { existsSync, writeFileSync } from "node:fs";
+import { Rtnetlink } from "./netlink/rtnetlink.ts";
 import { VIRTIO_HEADER_BYTES } from "./offload.ts";
 import {
-  AF_INET,
   addressOf,
   close,
   expectSuccess,
@@ -20,9 +20,6 @@ import {
   O_NONBLOCK,
   O_RDWR,
   open,
-  SOCK_CLOEXEC,
-  SOCK_DGRAM,
-  socket,
 } from "./system-call.ts";
 
 export const TUN_PATH = "/dev/net/tun";
@@ -36,13 +33,7 @@ const TUNSETIFF = 0x400454ca;
 const TUNSETOFFLOAD = 0x400454d0;
 const TUNSETVNETHDRSZ = 0x400454d8;
 const TUNSETVNETLE = 0x400454dc;
-const SIOCGIFFLAGS = 0x8913;
-const SIOCSIFFLAGS = 0x8914;
-const SIOCSIFMTU = 0x8922;
-const SIOCGIFINDEX = 0x8933;
-const SIOCSIFTXQLEN = 0x8943;
 
-const IFF_UP = 0x1;
 const IFF_TUN = 0x1;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
@@ -53,6 +44,10 @@ const OFFLOAD_CHECKSUM = 0x01;
 const OFFLOAD_TSO = 0x02 | 0x04 | 0x08;
 /** USO4 and USO6, Linux 6.2. The kernel takes both or none. */
 const OFFLOAD_USO = 0x20 | 0x40;
+
+/** struct ifreq: the name, then the flags. */
+const IFREQ_BYTES = 128;
+const IFREQ_FLAGS_AT = 16;
 
 /** What the kernel may hand over unsplit; each implies the ones before it. */
 export type TunOffload = "none" | "checksum" | "tcp" | "udp";
@@ -86,16 +81,20 @@ export interface TunDevice {
  * @throws SystemCallError: ENOENT without /dev/net/tun, EPERM without CAP_NET_ADMIN, EBUSY when the name is taken.
  */
 export function openTunDevice(name: string, options: TunOptions = {}): TunDevice {
-  const request = new InterfaceRequest(name);
+  const request = interfaceRequest(name);
   const descriptor = expectSuccess(
     open(TUN_PATH, O_RDWR | O_NONBLOCK | O_CLOEXEC),
     `open ${TUN_PATH}`,
     `create the TUN device ${name}`,
   );
   try {
-    request.view.setUint16(VALUE_AT, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL, true);
+    new DataView(request.buffer).setUint16(
+      IFREQ_FLAGS_AT,
+      IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL,
+      true,
+    );
     expectSuccess(
-      ioctl(descriptor, TUNSETIFF, request.at),
+      ioctl(descriptor, TUNSETIFF, addressOf(request)),
       "ioctl TUNSETIFF",
       `create the TUN device ${name}`,
     );
@@ -103,7 +102,7 @@ export function openTunDevice(name: string, options: TunOptions = {}): TunDevice
     setInteger(descriptor, TUNSETVNETLE, 1, "TUNSETVNETLE", name);
     const offload = setOffload(descriptor, name);
     withoutAutomaticAddresses(name);
-    const index = bringUp(request, options.mtu ?? TUN_MTU_BYTES, options.queueLength ?? TUN_QUEUE_LENGTH);
+    const index = bringUp(name, options.mtu ?? TUN_MTU_BYTES, options.queueLength ?? TUN_QUEUE_LENGTH);
     return { name, index, descriptor, offload, close: () => void close(descriptor) };
   } catch (cause) {
     close(descriptor);
@@ -138,53 +137,30 @@ function withoutAutomaticAddresses(name: string): void {
 }
 
 /** @returns the interface index. */
-function bringUp(request: InterfaceRequest, mtu: number, queueLength: number): number {
-  const control = expectSuccess(
-    socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
-    "socket",
-    `set up the TUN device ${request.name}`,
-  );
+function bringUp(name: string, mtu: number, queueLength: number): number {
+  const rtnetlink = new Rtnetlink();
   try {
-    request.view.setInt32(VALUE_AT, mtu, true);
-    request.send(control, SIOCSIFMTU, "SIOCSIFMTU");
-    request.view.setInt32(VALUE_AT, queueLength, true);
-    request.send(control, SIOCSIFTXQLEN, "SIOCSIFTXQLEN");
-    request.send(control, SIOCGIFFLAGS, "SIOCGIFFLAGS");
-    request.view.setUint16(VALUE_AT, request.view.getUint16(VALUE_AT, true) | IFF_UP, true);
-    request.send(control, SIOCSIFFLAGS, "SIOCSIFFLAGS");
-    request.send(control, SIOCGIFINDEX, "SIOCGIFINDEX");
-    return request.view.getInt32(VALUE_AT, true);
+    const link = rtnetlink.links().find((it) => it.name === name);
+    if (link === undefined) throw new Error(`Cannot find the TUN device ${name} that was just created`);
+    rtnetlink.setLink(link.index, { mtu, queueLength, isUp: true });
+    return link.index;
   } finally {
-    close(control);
+    rtnetlink.close();
   }
 }
 
-/** Offset of the value in struct ifreq, behind the name. */
-const VALUE_AT = 16;
-
-/** struct ifreq: an interface name and one value. */
-class InterfaceRequest {
-  readonly name: string;
-  readonly bytes = new Uint8Array(128);
-  readonly view = new DataView(this.bytes.buffer);
-  readonly at = addressOf(this.bytes);
-
-  constructor(name: string) {
-    const encoded = new TextEncoder().encode(name);
-    if (encoded.length === 0 || encoded.length > DEVICE_NAME_BYTES_MAX || /[\s/:%]/.test(name))
-      throw new RangeError(
-        `Cannot create the TUN device ${JSON.stringify(name)}: a name has 1..${DEVICE_NAME_BYTES_MAX} ` +
-          `bytes without space, slash, colon or percent sign`,
-      );
-    this.name = name;
-    this.bytes.set(encoded);
-  }
-
-  send(socketDescriptor: number, request: number, call: string): void {
-    expectSuccess(
-      ioctl(socketDescriptor, request, this.at),
-      `ioctl ${call}`,
-      `set up the TUN device ${this.name}`,
+/**
+ * struct ifreq with a device's name and no value yet.
+ * @throws RangeError for what is no interface name.
+ */
+function interfaceRequest(name: string): Uint8Array {
+  const encoded = new TextEncoder().encode(name);
+  if (encoded.length === 0 || encoded.length > DEVICE_NAME_BYTES_MAX || /[\s/:%]/.test(name))
+    throw new RangeError(
+      `Cannot create the TUN device ${JSON.stringify(name)}: a name has 1..${DEVICE_NAME_BYTES_MAX} ` +
+        "bytes without space, slash, colon or percent sign",
     );
-  }
+  const bytes = new Uint8Array(IFREQ_BYTES);
+  bytes.set(encoded);
+  return bytes;
 }

@@ -35,7 +35,11 @@ const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
 
 const numbers: Readonly<Record<string, number>> = koffi.os.errno;
-const names = new Map(Object.entries(numbers).map(([name, number]) => [number, name]));
+/** Second names of EAGAIN, EDEADLK and EOPNOTSUPP. */
+const ALIASES = ["EWOULDBLOCK", "EDEADLOCK", "ENOTSUP"];
+const names = new Map(
+  Object.entries(numbers).flatMap(([name, number]) => (ALIASES.includes(name) ? [] : [[number, name]])),
+);
 
 /** Errno values the callers here decide by. */
 export const EINTR = 4;

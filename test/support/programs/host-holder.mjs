@@ -22,6 +22,12 @@ try {
   const planned = planHost(config, vips, rips, facts).map(describe);
   const { made } = setup.apply(config, vips, rips);
   const again = setup.apply(config, vips, rips);
+  process.on("SIGTERM", () => {
+    const undone = setup.close();
+    device.close();
+    say({ undone: undone.map(describe) });
+    process.exit(0);
+  });
   say({
     offload: device.offload,
     leftovers: setup.leftovers.map(describe),
@@ -31,12 +37,6 @@ try {
     madeAgain: again.made.length + again.undone.length,
     announced: vips.map((vip) => announce(config, vip, setup.facts(vips, rips))),
     mtus: rips.map((rip) => routeMtu(rtnetlink, rip)),
-  });
-  process.on("SIGTERM", () => {
-    const undone = setup.close();
-    device.close();
-    say({ undone: undone.map(describe) });
-    process.exit(0);
   });
   setInterval(() => {}, 60_000);
 } catch (error) {

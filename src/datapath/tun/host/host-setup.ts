@@ -144,7 +144,7 @@ function make(change: HostChange, rtnetlink: Rtnetlink): void {
       writeSysctl(change.path, change.value);
       return;
     case "link-group":
-      rtnetlink.setLinkGroup(indexOf(change.device, rtnetlink), change.group);
+      rtnetlink.setLink(indexOf(change.device, rtnetlink), { group: change.group });
       return;
     case "route":
       rtnetlink.addRoute({ ...change, device: indexOf(change.device, rtnetlink) });

@@ -25,7 +25,7 @@ import {
   AF_INET,
   addressOf,
   close,
-  errnoName,
+  EAGAIN,
   expectSuccess,
   flockExclusively,
   getsockopt,
@@ -163,7 +163,7 @@ function openLocked(path: string, device: string): number {
     const result = flockExclusively(file);
     if (result < 0) {
       closeSync(file);
-      if (errnoName(-result) === "EAGAIN") throw new JournalBusyError(device, path);
+      if (result === -EAGAIN) throw new JournalBusyError(device, path);
       expectSuccess(result, "flock", `lock ${path}`);
     }
     try {

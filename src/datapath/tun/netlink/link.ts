@@ -10,6 +10,7 @@ const FLAGS_AT = 8;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_TXQLEN = 13;
 const IFLA_GROUP = 27;
 
 const IFF_UP = 0x1;
@@ -33,13 +34,26 @@ export interface Link {
 export const dumpLinks = (): MessageWriter =>
   new MessageWriter(RTM_GETLINK, RequestFlag.dump).u32(0).u32(0).u32(0).u32(0);
 
-export const setLinkGroup = (device: number, group: number): MessageWriter =>
-  new MessageWriter(RTM_NEWLINK, RequestFlag.acknowledge)
+/** What of a link to change; the rest stays as it is. */
+export interface LinkSettings {
+  readonly mtu?: number;
+  /** Packets. Through netlink also in a user namespace; the ioctl for it wants root of the machine. */
+  readonly queueLength?: number;
+  readonly group?: number;
+  readonly isUp?: boolean;
+}
+
+export function setLink(device: number, { mtu, queueLength, group, isUp }: LinkSettings): MessageWriter {
+  const writer = new MessageWriter(RTM_NEWLINK, RequestFlag.acknowledge)
     .u32(0)
     .u32(device)
-    .u32(0)
-    .u32(0)
-    .attributeU32(IFLA_GROUP, group);
+    .u32(isUp === true ? IFF_UP : 0)
+    .u32(isUp === undefined ? 0 : IFF_UP);
+  if (mtu !== undefined) writer.attributeU32(IFLA_MTU, mtu);
+  if (queueLength !== undefined) writer.attributeU32(IFLA_TXQLEN, queueLength);
+  if (group !== undefined) writer.attributeU32(IFLA_GROUP, group);
+  return writer;
+}
 
 export function decodeLink(body: DataView): Link | undefined {
   if (body.byteLength < IFINFOMSG_BYTES) return undefined;

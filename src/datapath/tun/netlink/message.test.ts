@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { decodeAddress } from "./interface-address.ts";
-import { decodeLink, setLinkGroup } from "./link.ts";
+import { decodeLink, setLink } from "./link.ts";
 import { Attributes, addressToBytes, MESSAGE_HEADER_BYTES, MessageWriter, splitMessages } from "./message.ts";
 import { addProxy, decodeProxy, type ProxyNeighbour } from "./proxy.ts";
 import { addRoute, type DeviceRoute, decodeRoute } from "./route.ts";
@@ -67,7 +67,7 @@ describe("netlink messages", () => {
   });
 
   it("changes nothing of a link but its group", () => {
-    const body = bodyOf(setLinkGroup(4, 7683));
+    const body = bodyOf(setLink(4, { group: 7683 }));
     expect(body.getInt32(4, true)).toBe(4);
     expect(body.getUint32(12, true)).toBe(0);
     expect(new Attributes(body, 16).u32(27)).toBe(7683);

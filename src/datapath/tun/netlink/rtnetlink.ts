@@ -17,7 +17,7 @@ import {
   socket,
 } from "../system-call.ts";
 import { decodeAddress, dumpAddresses, type InterfaceAddress } from "./interface-address.ts";
-import { decodeLink, dumpLinks, type Link, setLinkGroup } from "./link.ts";
+import { decodeLink, dumpLinks, type Link, type LinkSettings, setLink } from "./link.ts";
 import { type MessageWriter, type NetlinkMessage, splitMessages } from "./message.ts";
 import { addProxy, decodeProxy, deleteProxy, dumpProxies, type ProxyNeighbour } from "./proxy.ts";
 import {
@@ -65,9 +65,8 @@ export class Rtnetlink {
     return this.#dump(dumpLinks(), "list interfaces", decodeLink);
   }
 
-  /** Put an interface into a group, so that rules can speak of it. */
-  setLinkGroup(device: number, group: number): void {
-    this.#expect(this.#request(setLinkGroup(device, group)), `put the interface into group ${group}`);
+  setLink(device: number, settings: LinkSettings): void {
+    this.#expect(this.#request(setLink(device, settings)), "set up the interface");
   }
 
   addresses(): InterfaceAddress[] {
