@@ -198,7 +198,12 @@ export class Director {
     if ((node & 1) === 1) return this.#toClient(packet, flow, record);
     if (this.#isStarting(packet, flow) && this.#isReusable(flow, record)) {
       const service = this.services.find(flow);
-      if (service !== undefined) return this.#schedule(packet, flow, service, record);
+      if (service !== undefined) {
+        if (this.#isSchedulable(packet, flow)) return this.#schedule(packet, flow, service, record);
+        // SYN with RST: the old connection is over, and this begins no new one.
+        this.#remove(record);
+        return this.#reject(packet, flow);
+      }
     }
     return this.#toServer(packet, flow, record);
   }

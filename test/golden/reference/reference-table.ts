@@ -57,7 +57,8 @@ export function seenTransitions(name: string): SeenTransition[] {
     }
     const seen = /^ {3}(\S+)\s+-> (\w+) \((\w+)\)(.*)/.exec(line);
     if (seen === null) return [];
-    const isGone = seen[2] === "None";
+    // An entry that "expires" in 0 s was given up and waits for its timer to run.
+    const isGone = seen[2] === "None" || seen[3] === "0";
     return {
       reachedBy,
       from,

@@ -1,0 +1,84 @@
+/** Counting everything in a director by hand, and comparing with what it says of itself. */
+
+import { ConnectionFlag } from "../../src/nat/connection-table.ts";
+import type { Director } from "../../src/nat/director.ts";
+import { SCTP_ESTABLISHED } from "../../src/nat/protocol/sctp.ts";
+import { TCP_IS_ACTIVE } from "../../src/nat/protocol/tcp.ts";
+import { formatAddress } from "../../src/wire/address.ts";
+import { Flow, Protocol } from "../../src/wire/flow.ts";
+
+/**
+ * Everything that must hold of a director between two packets.
+ * @returns what does not, in words; an empty list is good.
+ */
+export function census(director: Director): string[] {
+  const problems: string[] = [];
+  const table = director.connections;
+  const active = new Map<number, number>();
+  const inactive = new Map<number, number>();
+  /** Both tuples of every connection, by text. */
+  const tuples = new Map<string, number>();
+  let count = 0;
+  for (let record = 0; record < table.highWater; record++) {
+    if (!table.isLive(record)) continue;
+    count++;
+    const isInactive = table.hasFlag(record, ConnectionFlag.inactive);
+    const counter = isInactive ? inactive : active;
+    counter.set(table.server(record), (counter.get(table.server(record)) ?? 0) + 1);
+    if (isInactive === isActiveState(table.protocol(record), table.state(record)))
+      problems.push(
+        `record ${record} in state ${table.state(record)} counts as ${isInactive ? "in" : ""}active`,
+      );
+    for (const node of [record * 2, record * 2 + 1]) {
+      const flow = tupleOf(director, node);
+      const text = textOf(flow);
+      const other = tuples.get(text);
+      if (other !== undefined) problems.push(`nodes ${other} and ${node} share ${text}`);
+      tuples.set(text, node);
+      const found = table.find(flow);
+      if (found !== node) problems.push(`node ${node}, ${text}, is found as ${found}`);
+    }
+  }
+  if (table.count !== count) problems.push(`the table says ${table.count} connections and has ${count}`);
+  if (count > table.capacity) problems.push(`${count} connections in a table for ${table.capacity}`);
+  for (const destination of director.services.destinations()) {
+    const { number, address, port, activeConnections, inactiveConnections, isAvailable } = destination;
+    const counted = `${active.get(number) ?? 0}+${inactive.get(number) ?? 0}`;
+    const claimed = `${activeConnections}+${inactiveConnections}`;
+    if (counted !== claimed)
+      problems.push(`${address}:${port} says ${claimed} connections and has ${counted}`);
+    if (!isAvailable && destination.connectionCount === 0)
+      problems.push(`${address}:${port} is kept for nothing`);
+    active.delete(number);
+    inactive.delete(number);
+  }
+  for (const number of [...active.keys(), ...inactive.keys()])
+    problems.push(`destination ${number} has connections and does not exist`);
+  return problems;
+}
+
+function isActiveState(protocol: number, state: number): boolean {
+  if (protocol === Protocol.tcp) return TCP_IS_ACTIVE[state] === 1;
+  return protocol === Protocol.sctp && state === SCTP_ESTABLISHED;
+}
+
+function tupleOf(director: Director, node: number): Flow {
+  const table = director.connections;
+  const record = node >> 1;
+  const isReply = (node & 1) === 1;
+  const flow = new Flow();
+  flow.family = table.family(record) as 4 | 6;
+  flow.protocol = table.protocol(record);
+  const sourceAt = isReply ? table.destinationAt(record) : table.clientAt(record);
+  const destinationAt = isReply ? table.clientAt(record) : table.virtualAt(record);
+  flow.words.set(table.words.subarray(sourceAt, sourceAt + 4), 0);
+  flow.words.set(table.words.subarray(destinationAt, destinationAt + 4), 4);
+  flow.sourcePort = isReply ? table.destinationPort(record) : table.clientPort(record);
+  flow.destinationPort = isReply ? table.sourcePort(record) : table.virtualPort(record);
+  return flow;
+}
+
+function textOf({ family, protocol, words, sourcePort, destinationPort }: Flow): string {
+  const from = `${formatAddress(family, words, 0)} ${sourcePort}`;
+  return `${protocol} ${from} > ${formatAddress(family, words, 4)} ${destinationPort}`;
+}
