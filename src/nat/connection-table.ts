@@ -455,9 +455,7 @@ export class ConnectionTable {
   #arm(record: number, at: number, slotTime: number): void {
     const records = this.#records;
     const furthest = this.#cursor + SLOT_COUNT - 1;
-    let time = slotTime > furthest ? furthest : slotTime;
-    if (time < this.#cursor) time = this.#cursor;
-    const slot = time & (SLOT_COUNT - 1);
+    const slot = Math.max(this.#cursor, Math.min(slotTime, furthest)) & (SLOT_COUNT - 1);
     const head = this.#wheel[slot]!;
     records[at + SLOT] = slot;
     records[at + WHEEL_PREVIOUS] = 0;

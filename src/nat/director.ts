@@ -184,7 +184,7 @@ export class Director {
     }
     if (flow.hasPorts) return this.#transport(packet, flow);
     if (isIcmp(flow)) return this.#icmp(packet, flow);
-    if (!this.services.hasAddress(flow)) return this.#pass(packet, flow);
+    if (!this.services.isToVirtual(flow)) return this.#pass(packet, flow);
     if (this.#settings.unserved === "drop") return DROP["unknown-protocol"];
     return this.#error(packet, flow, PROTOCOL_UNREACHABLE, 0) ? REPLY : DROP["unknown-protocol"];
   }
@@ -229,11 +229,11 @@ export class Director {
   }
 
   #unknown(packet: Packet, flow: Flow): Verdict {
+    if (!this.services.isToVirtual(flow)) return this.#pass(packet, flow);
+    // From a virtual address to a virtual address: an answer would come back here, and so on for ever.
+    if (!isUnicastSource(flow) || this.services.isFromVirtual(flow)) return DROP.martian;
     const service = this.services.find(flow);
-    if (service === undefined) {
-      return this.services.hasAddress(flow) ? this.#reject(packet, flow) : this.#pass(packet, flow);
-    }
-    if (!isUnicastSource(flow)) return DROP.martian;
+    if (service === undefined) return this.#reject(packet, flow);
     if (!this.#isSchedulable(packet, flow)) return this.#reject(packet, flow);
     return this.#schedule(packet, flow, service, -1);
   }
@@ -371,7 +371,7 @@ export class Director {
   #icmp(packet: Packet, flow: Flow): Verdict {
     if (flow.transportBytes < 8) return DROP.truncated;
     if (isTranslatedError(packet, flow)) return this.#icmpError(packet, flow);
-    if (!this.services.hasAddress(flow)) return this.#pass(packet, flow);
+    if (!this.services.isToVirtual(flow)) return this.#pass(packet, flow);
     const type = packet.view.getUint8(flow.transportAt);
     const isEchoRequest = type === (flow.family === 4 ? IcmpType.echoRequest : Icmpv6Type.echoRequest);
     if (!isEchoRequest || !this.#settings.answerEcho || !isUnicastSource(flow))
@@ -388,7 +388,7 @@ export class Director {
       !isOurs ||
       (isToServer && !sameWords(flow.words, this.connections.words, this.connections.virtualAt(node >> 1)))
     ) {
-      return this.services.hasAddress(flow) ? DROP["icmp-no-connection"] : this.#pass(packet, flow);
+      return this.services.isToVirtual(flow) ? DROP["icmp-no-connection"] : this.#pass(packet, flow);
     }
     if (!isIcmpValid(packet, flow)) return DROP["bad-checksum"];
     const destination = this.services.destination(this.connections.server(node >> 1));
@@ -405,11 +405,9 @@ export class Director {
 
   // What is not translated
 
+  /** The hop the kernel takes twice is not given back here: a routing loop through the device must end. */
   #pass(packet: Packet, flow: Flow): Verdict {
-    if (this.#hopChange === 1) {
-      this.#giveHopBack(packet, flow);
-      return PASS;
-    }
+    if (this.#hopChange === 1) return PASS;
     if (hops(packet, flow) <= 1) {
       return this.#ownError(packet, flow, HOPS_EXCEEDED, 0) ? REPLY : DROP["ttl-expired"];
     }
@@ -423,7 +421,6 @@ export class Director {
     if (flow.protocol !== Protocol.tcp) {
       return this.#error(packet, flow, PORT_UNREACHABLE, 0) ? REPLY : DROP["no-service"];
     }
-    if (!isUnicastSource(flow)) return DROP.martian;
     if (!this.#replyLimit.take(this.#nowMs)) return DROP["no-service"];
     return this.#replies.reset(packet, flow) ? REPLY : DROP["no-service"];
   }

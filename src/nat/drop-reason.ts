@@ -33,7 +33,7 @@ export const DROP_REASONS = [
   "fragments-full",
   /** Reassembly ran out of time. */
   "fragment-timeout",
-  /** A destination address no router may forward (loopback, unspecified, multicast, broadcast), or source alike. */
+  /** To a virtual address from a source nobody has: loopback, unspecified, multicast, or a virtual address. */
   "martian",
   /** The director's own mistake, caught at the edge of the loop; always worth a bug report. */
   "internal-error",

@@ -42,8 +42,12 @@ export class ServiceBook {
     return this.#table.find(flow);
   }
 
-  hasAddress(flow: Flow): boolean {
-    return this.#table.hasAddress(flow);
+  isToVirtual(flow: Flow): boolean {
+    return this.#table.isToVirtual(flow);
+  }
+
+  isFromVirtual(flow: Flow): boolean {
+    return this.#table.isFromVirtual(flow);
   }
 
   /** The destination with this number, which some connection holds. */
@@ -97,9 +101,9 @@ export class ServiceBook {
 
   /** Connections of its destinations stay. */
   removeService(service: VirtualService): void {
+    for (const destination of service.destinations.splice(0)) this.#retire(destination);
     this.#table.remove(service);
     this.#services.splice(this.#services.indexOf(service), 1);
-    for (const destination of service.destinations.splice(0)) this.#retire(destination);
   }
 
   /** @throws RangeError for a bad address or family, or a destination that exists. */
@@ -140,6 +144,7 @@ export class ServiceBook {
 
   /** A removed destination lost its last connection. */
   forget(destination: Destination): void {
+    this.#table.release(destination.service);
     this.#destinations[destination.number] = undefined;
     this.#freeNumbers.push(destination.number);
   }
@@ -184,6 +189,7 @@ export class ServiceBook {
         one.service.port === service.port,
     );
     if (found === undefined) return undefined;
+    this.#table.release(found.service);
     found.isAvailable = true;
     found.service = service;
     found.edit(config);
@@ -192,6 +198,8 @@ export class ServiceBook {
 
   #retire(destination: Destination): void {
     destination.isAvailable = false;
+    // Its connections' virtual address stays ours, whatever becomes of the service.
+    this.#table.hold(destination.service);
     if (destination.connectionCount === 0) this.forget(destination);
   }
 }

@@ -10,7 +10,8 @@ const BUCKET_COUNT = 1024;
 interface VirtualAddress {
   readonly family: 4 | 6;
   readonly words: Int32Array;
-  serviceCount: number;
+  /** Services at this address, and removed destinations of such whose connections live on. */
+  holdCount: number;
   next: VirtualAddress | undefined;
 }
 
@@ -35,23 +36,21 @@ export class ServiceTable {
     return undefined;
   }
 
-  /** Is the packet's destination the address of any service? */
-  hasAddress(flow: Flow): boolean {
+  /** Is the packet's destination a virtual address? */
+  isToVirtual(flow: Flow): boolean {
     return this.#findAddress(flow.family, flow.words, 4) !== undefined;
+  }
+
+  /** Does the packet claim to come from a virtual address? */
+  isFromVirtual(flow: Flow): boolean {
+    return this.#findAddress(flow.family, flow.words, 0) !== undefined;
   }
 
   add(service: VirtualService): void {
     const bucket = bucketOf(service.words, 0, service.protocol ^ (service.port << 4));
     service.nextInBucket = this.#services[bucket];
     this.#services[bucket] = service;
-    const known = this.#findAddress(service.family, service.words, 0);
-    if (known !== undefined) {
-      known.serviceCount++;
-      return;
-    }
-    const addressBucket = bucketOf(service.words, 0, 0);
-    const next = this.#addresses[addressBucket];
-    this.#addresses[addressBucket] = { family: service.family, words: service.words, serviceCount: 1, next };
+    this.hold(service);
   }
 
   remove(service: VirtualService): void {
@@ -63,12 +62,27 @@ export class ServiceTable {
       if (before !== undefined) before.nextInBucket = service.nextInBucket;
     }
     service.nextInBucket = undefined;
-    const known = this.#findAddress(service.family, service.words, 0);
-    if (known === undefined || --known.serviceCount > 0) return;
-    const addressBucket = bucketOf(service.words, 0, 0);
-    if (this.#addresses[addressBucket] === known) this.#addresses[addressBucket] = known.next;
+    this.release(service);
+  }
+
+  /** Its address is a virtual one until it is released as often as it was held. */
+  hold({ family, words }: VirtualService): void {
+    const known = this.#findAddress(family, words, 0);
+    if (known !== undefined) {
+      known.holdCount++;
+      return;
+    }
+    const bucket = bucketOf(words, 0, 0);
+    this.#addresses[bucket] = { family, words, holdCount: 1, next: this.#addresses[bucket] };
+  }
+
+  release({ family, words }: VirtualService): void {
+    const known = this.#findAddress(family, words, 0);
+    if (known === undefined || --known.holdCount > 0) return;
+    const bucket = bucketOf(words, 0, 0);
+    if (this.#addresses[bucket] === known) this.#addresses[bucket] = known.next;
     else {
-      let before = this.#addresses[addressBucket];
+      let before = this.#addresses[bucket];
       while (before !== undefined && before.next !== known) before = before.next;
       if (before !== undefined) before.next = known.next;
     }
