@@ -2,7 +2,10 @@
 /** The `vsnat` command. */
 import { Command } from "commander";
 import { command as check } from "./check.ts";
+import { command as demo } from "./demo.ts";
 import { addCommand, runProgram } from "./program.ts";
+import { command as replay } from "./replay.ts";
+import { command as run } from "./run.ts";
 import { command as schema } from "./schema.ts";
 import { VERSION } from "./version.ts";
 
@@ -17,7 +20,10 @@ const program = new Command("vsnat")
   .showHelpAfterError("(vsnat --help shows what there is)")
   .exitOverride();
 
+addCommand(program, "Daemon:", run());
 addCommand(program, "Configuration:", check());
 addCommand(program, "Configuration:", schema());
+addCommand(program, "Without a daemon:", demo());
+addCommand(program, "Without a daemon:", replay());
 
 await runProgram(program);

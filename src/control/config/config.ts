@@ -5,17 +5,15 @@
  */
 import { readFileSync } from "node:fs";
 import type * as z from "zod";
+import type { HostConfig } from "../../datapath/tun/host/host-config.ts";
 import type { DirectorConfig, ServiceConfig } from "../../nat/configuration.ts";
 import { DEFAULT_TIMEOUTS, IPVS_TIMEOUTS } from "../../nat/timeouts.ts";
 import { SCHEDULERS } from "../../schedulers/registry.ts";
-import type { hostSchema } from "./host-schema.ts";
 import { type ConfigIssue, describeValue, type PathSegment } from "./issue.ts";
 import { nearest } from "./nearest.ts";
 import { checkRelations } from "./relations.ts";
 import { type ConfigFile, configFileSchema } from "./schema.ts";
 import { CONFIG_BYTES_MAX, ConfigSource, ISSUES_MAX } from "./source.ts";
-
-export type HostConfig = z.output<typeof hostSchema>;
 
 export interface Config {
   readonly director: DirectorConfig;

@@ -60,6 +60,7 @@ export const hostSchema = mapping(
       })
       .default("auto"),
     mtu: mtu.default("auto"),
+    queueLength: whole(16, 65_536, "Packets the TUN device may keep waiting.").default(4096),
     controlSocket: controlSocket.optional(),
   },
   "What is set up on this machine.",

@@ -1,0 +1,176 @@
+/** `vsnat run`: the daemon. */
+import { Command, Option } from "commander";
+import { ApiError, type Operations } from "../api/operations.ts";
+import { createApi } from "../api/server.ts";
+import { loadConfig } from "../control/config/config.ts";
+import { formatIssue } from "../control/config/issue.ts";
+import {
+  ControlSocketError,
+  claimControlSocket,
+  controlSocketPath,
+  listenPrivately,
+} from "../control/control-socket.ts";
+import { Daemon, DaemonError, type ReloadResult } from "../control/daemon.ts";
+import { planOfHost } from "../control/host.ts";
+import { createLog, type Log, type LogFormat } from "../control/log.ts";
+import { monotonicUsec, notifyServiceManager } from "../control/service-notify.ts";
+import { configOrFailure } from "./config-report.ts";
+import { CommandFailure, ExitCode } from "./exit-code.ts";
+import { painter, printJson } from "./terminal.ts";
+import { VERSION } from "./version.ts";
+
+const CONFIG_FILE_DEFAULT = "/etc/vsnat/vsnat.yaml";
+
+interface Options {
+  readonly config: string;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+  readonly logFormat: LogFormat;
+}
+
+export const command = (): Command =>
+  new Command("run")
+    .summary("run the director")
+    .description(
+      "Run the director in the foreground. SIGHUP reads the configuration again; SIGTERM and SIGINT stop it and\n" +
+        "leave the host as it was. Says when it is ready, to a service manager as well.",
+    )
+    .option("-c, --config <file>", "configuration file", CONFIG_FILE_DEFAULT)
+    .option("--dry-run", "print what would be changed on this host, and change nothing")
+    .option("--json", "with --dry-run: as JSON")
+    .addOption(new Option("--log-format <format>", "how to log").choices(["text", "json"]).default("text"))
+    .addHelpText(
+      "after",
+      "\nExamples:\n  vsnat run\n  vsnat run -c vsnat.yaml --dry-run\n  unshare -Urn vsnat run -c vsnat.yaml",
+    )
+    .action((options: Options) => (options.dryRun ? dryRun(options) : run(options)));
+
+function dryRun({ config: file, json }: Options): void {
+  const { commands, issues } = planOfHost(configOrFailure(file));
+  if (issues.some(({ severity }) => severity === "error")) process.exitCode = ExitCode.failure;
+  if (json) {
+    printJson({ commands, issues });
+    return;
+  }
+  const paint = painter(process.stderr);
+  const colours = { error: "red", warning: "yellow", note: "dim" } as const;
+  for (const { severity, message } of issues) {
+    process.stderr.write(`${paint(colours[severity], `${severity}:`)} ${message}\n`);
+  }
+  process.stdout.write(`${commands.join("\n")}\n`);
+}
+
+async function run({ config: file, logFormat }: Options): Promise<void> {
+  const log = createLog(logFormat);
+  const signals = new StopSignals(log);
+  const config = configOrFailure(file);
+  const socketPath = controlSocketPath(config.host.controlSocket);
+  await claimControlSocket(socketPath).catch(asFailure);
+  const daemon = await Daemon.start(config, log).catch(asFailure);
+  const operations = operationsOf(daemon, file, log);
+  const api = createApi(operations, (error) => log("error", `the API failed: ${error.stack}`));
+  let failure: DaemonError | undefined;
+  try {
+    await listenPrivately(socketPath, () => api.listen({ path: socketPath }));
+    process.on("SIGHUP", () => operations.reload().catch(() => {})); // it has logged why
+    notifyServiceManager("READY=1", `STATUS=${summary(daemon)}`);
+    log("info", `ready: ${summary(daemon)}, control socket ${socketPath}`);
+    failure = await Promise.race([daemon.failed, signals.stop]);
+  } finally {
+    notifyServiceManager("STOPPING=1");
+    await api.close();
+    await daemon.stop().catch(asFailure);
+  }
+  if (failure !== undefined) throw new CommandFailure(`${failure.message}\nThe host is as it was before.`);
+  log("info", "stopped; the host is as it was before");
+}
+
+const summary = ({ config: { director, host } }: Daemon): string => {
+  const servers = director.services.reduce((count, { destinations }) => count + destinations.length, 0);
+  return `${director.services.length} services, ${servers} servers, device ${host.device}`;
+};
+
+/** The first signal asks for a clean stop; a second one does not wait for it. */
+class StopSignals {
+  /** Settles at the first signal. */
+  readonly stop: Promise<undefined>;
+
+  constructor(log: Log) {
+    let isStopping = false;
+    this.stop = new Promise((resolve) => {
+      for (const signal of ["SIGTERM", "SIGINT"] as const) {
+        process.on(signal, () => {
+          if (isStopping) {
+            log("error", `${signal} again: ending at once; "vsnat cleanup" puts the host back`);
+            process.exit(ExitCode.failure);
+          }
+          isStopping = true;
+          log("info", `${signal}: stopping`);
+          resolve(undefined);
+        });
+      }
+    });
+  }
+}
+
+function operationsOf(daemon: Daemon, file: string, log: Log): Operations {
+  const startedAt = new Date().toISOString();
+  let reloadedAt: string | undefined;
+  return {
+    status: async () => ({
+      ...(await daemon.status()),
+      daemon: {
+        version: VERSION,
+        pid: process.pid,
+        configFile: file,
+        startedAt,
+        ...(reloadedAt === undefined ? {} : { reloadedAt }),
+      },
+    }),
+    connections: (limit) => daemon.connections(limit),
+    settings: () => ({ director: daemon.config.director.settings, host: daemon.config.host }),
+    zero: () => daemon.zero(),
+    trace: (filter, onLine) => daemon.trace(filter, onLine),
+    reload: async () => {
+      notifyServiceManager("RELOADING=1", monotonicUsec());
+      try {
+        const result = await reload(daemon, file, log);
+        reloadedAt = new Date().toISOString();
+        return result;
+      } finally {
+        notifyServiceManager("READY=1", `STATUS=${summary(daemon)}`);
+      }
+    },
+  };
+}
+
+async function reload(daemon: Daemon, file: string, log: Log): Promise<ReloadResult> {
+  const result = loadConfig(file);
+  for (const issue of result.warnings) log("warning", formatIssue(file, "warning", issue));
+  if (!result.ok) {
+    for (const issue of result.issues) log("error", formatIssue(file, "error", issue));
+    const message = `${file} has mistakes (${result.issues.length}); the running configuration stays`;
+    log("error", message);
+    throw new ApiError(422, "bad-configuration", message, result.issues);
+  }
+  try {
+    const outcome = await daemon.reload(result.config);
+    for (const { kind, subject, connections } of outcome.changes) {
+      log("info", `${kind} ${subject}${connections > 0 ? ` (${connections} connections)` : ""}`);
+    }
+    for (const path of outcome.needsRestart) log("warning", `${path} changes at the next start only`);
+    log("info", `reloaded: ${summary(daemon)}`);
+    return outcome;
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    log("error", `${message}\nreload failed; see vsnat status for what runs`);
+    throw new ApiError(409, "cannot-reload", message);
+  }
+}
+
+function asFailure(error: unknown): never {
+  if (error instanceof DaemonError || error instanceof ControlSocketError) {
+    throw new CommandFailure(error.message, ExitCode.failure, { cause: error });
+  }
+  throw error;
+}

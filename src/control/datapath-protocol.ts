@@ -1,0 +1,97 @@
+/**
+ * What passes between the main thread and the datapath thread, over a MessagePort: requests with an answer each, and
+ * reports that nobody asked for. Plain data only. The main thread rings the loop's bell after every request, because the
+ * datapath thread never runs an event loop.
+ */
+import type { DirectorConfig, ServiceConfig } from "../nat/configuration.ts";
+import type { Change } from "./director-control.ts";
+import type { ConnectionStatus, DirectorStatus } from "./director-status.ts";
+import type { TraceFilter } from "./trace-filter.ts";
+
+/** What the thread is started with. Descriptors belong to the process, so they can be passed as numbers. */
+export interface DatapathThreadData {
+  readonly device: {
+    readonly name: string;
+    readonly index: number;
+    readonly descriptor: number;
+    readonly offload: "none" | "checksum" | "tcp" | "udp";
+  };
+  readonly wakeDescriptor: number;
+  readonly settings: DirectorConfig["settings"];
+}
+
+export interface DeviceStatus {
+  readonly name: string;
+  readonly state: "up" | "down" | "gone";
+  /** What the kernel hands over unsplit. */
+  readonly offload: string;
+  readonly receivedPackets: number;
+  readonly sentPackets: number;
+  readonly lostPackets: number;
+  readonly refusedPackets: number;
+  readonly unreadablePackets: number;
+}
+
+export interface DatapathStatus {
+  readonly director: DirectorStatus;
+  readonly device: DeviceStatus;
+  /** Mistakes of our own, caught at the edge of the loop. */
+  readonly internalErrorCount: number;
+}
+
+/** Sizes and addresses of paths, as the main thread reads them from the kernel's routing. */
+export interface Paths {
+  /** Bytes of the largest packet towards each real server; 0: not known. */
+  readonly serverMtus: readonly { readonly address: string; readonly mtuBytes: number }[];
+  /** Bytes of the largest packet towards clients; 0: the routers in between say so themselves. */
+  readonly clientMtuBytes: number;
+  /** The director's own addresses towards the servers, at most one a family. */
+  readonly ownAddresses: readonly string[];
+}
+
+/** Addresses that live connections of removed services and servers still need. */
+export interface DrainingAddresses {
+  readonly virtualAddresses: readonly string[];
+  readonly serverAddresses: readonly string[];
+}
+
+/** Requests by name: parameter and answer; `unknown` where there is nothing to answer. */
+export interface DatapathRequests {
+  apply: { params: readonly ServiceConfig[]; result: Change[] };
+  draining: { params: undefined; result: DrainingAddresses };
+  setPaths: { params: Paths; result: unknown };
+  status: { params: undefined; result: DatapathStatus };
+  connections: { params: { readonly limit: number }; result: ConnectionStatus[] };
+  zero: { params: undefined; result: unknown };
+  startTrace: { params: { readonly id: number; readonly filter: TraceFilter }; result: unknown };
+  stopTrace: { params: { readonly id: number }; result: unknown };
+  stop: { params: undefined; result: unknown };
+}
+export type DatapathMethod = keyof DatapathRequests;
+
+export type DatapathRequest = {
+  [M in DatapathMethod]: {
+    readonly id: number;
+    readonly method: M;
+    readonly params: DatapathRequests[M]["params"];
+  };
+}[DatapathMethod];
+
+/** One packet as it came and as it went, as text. */
+export interface TraceLine {
+  /** Milliseconds since 1970. */
+  readonly timeMs: number;
+  readonly verdict: string;
+  readonly before: string;
+  /** Absent when nothing is sent. */
+  readonly after?: string;
+  /** Matching packets not shown since the last line, because there were too many. */
+  readonly lostCount: number;
+}
+
+export type DatapathReport =
+  | { readonly kind: "answer"; readonly id: number; readonly result: unknown }
+  | { readonly kind: "failure"; readonly id: number; readonly message: string }
+  | { readonly kind: "trace"; readonly id: number; readonly line: TraceLine }
+  | { readonly kind: "internal-error"; readonly message: string; readonly suppressedCount: number }
+  | { readonly kind: "ended"; readonly reason: "stopped" | "gone" };

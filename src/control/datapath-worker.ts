@@ -1,0 +1,117 @@
+/**
+ * The datapath thread: owns the director and moves its packets until told to stop or the device is gone. Started by
+ * datapath-thread.ts. It blocks in poll(2); requests are taken from the port when the bell rang, reports are posted.
+ */
+import { getRandomValues } from "node:crypto";
+import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { type Milliseconds, milliseconds } from "../base/environment.ts";
+import { PacketLoop } from "../datapath/tun/loop.ts";
+import { TunDatapath } from "../datapath/tun/tun-datapath.ts";
+import { Wake } from "../datapath/tun/wake.ts";
+import { Director } from "../nat/director.ts";
+import { SCHEDULERS } from "../schedulers/registry.ts";
+import { parseAddress } from "../wire/address.ts";
+import type {
+  DatapathMethod,
+  DatapathReport,
+  DatapathRequest,
+  DatapathRequests,
+  DatapathThreadData,
+  Paths,
+} from "./datapath-protocol.ts";
+import { DirectorControl } from "./director-control.ts";
+import { PacketTrace } from "./packet-trace.ts";
+
+const { port, data } = workerData as { readonly port: MessagePort; readonly data: DatapathThreadData };
+const report = (message: DatapathReport): void => port.postMessage(message);
+
+const director = new Director({
+  settings: data.settings,
+  schedulers: SCHEDULERS,
+  randomU32: entropy(),
+  hopChange: 1,
+  now: milliseconds(performance.now()),
+});
+const control = new DirectorControl(director);
+const datapath = new TunDatapath({ ...data.device, close: () => {} }); // the main thread closes what it opened
+const trace = new PacketTrace((id, line) => report({ kind: "trace", id, line }), Date.now);
+const loop = new PacketLoop({
+  datapath,
+  wake: new Wake(data.wakeDescriptor),
+  processor: director,
+  control: takeRequests,
+  onError: (error, suppressedCount) => {
+    const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    report({ kind: "internal-error", message, suppressedCount });
+  },
+});
+
+type Handlers = {
+  readonly [M in DatapathMethod]: (
+    params: DatapathRequests[M]["params"],
+    now: Milliseconds,
+  ) => DatapathRequests[M]["result"];
+};
+const HANDLERS: Handlers = {
+  apply: (services) => control.apply(services),
+  draining: () => control.draining(),
+  setPaths,
+  status: () => ({
+    director: control.status(),
+    device: {
+      name: data.device.name,
+      state: datapath.state,
+      offload: data.device.offload,
+      ...datapath.counters,
+    },
+    internalErrorCount: loop.internalErrorCount,
+  }),
+  connections: ({ limit }, now) => control.connections(now, limit),
+  zero: () => control.zero(),
+  startTrace: ({ id, filter }) => {
+    trace.start(id, filter);
+    loop.tap = trace;
+  },
+  stopTrace: ({ id }) => {
+    trace.stop(id);
+    if (trace.isEmpty) loop.tap = undefined;
+  },
+  stop: () => loop.stop(),
+};
+
+function takeRequests(now: Milliseconds): void {
+  for (let received = receiveMessageOnPort(port); received; received = receiveMessageOnPort(port)) {
+    const { id, method, params } = received.message as DatapathRequest;
+    try {
+      const handler = HANDLERS[method] as (params: unknown, now: Milliseconds) => unknown;
+      report({ kind: "answer", id, result: handler(params, now) });
+    } catch (error) {
+      report({ kind: "failure", id, message: error instanceof Error ? error.message : String(error) });
+    }
+  }
+}
+
+function setPaths({ serverMtus, clientMtuBytes, ownAddresses }: Paths): void {
+  for (const { address, mtuBytes } of serverMtus) control.setMtu(address, mtuBytes);
+  director.clientMtuBytes = clientMtuBytes;
+  for (const text of ownAddresses) {
+    const address = parseAddress(text);
+    if (address !== undefined) director.ownAddress[address.family] = address.words;
+  }
+}
+
+/** Uniform 32-bit numbers from the system, fetched a kilobyte at a time. */
+function entropy(): () => number {
+  const words = new Uint32Array(256);
+  let at = words.length;
+  return () => {
+    if (at === words.length) {
+      getRandomValues(words);
+      at = 0;
+    }
+    return words[at++]!;
+  };
+}
+
+report({ kind: "ended", reason: loop.run() });
+port.close();
