@@ -50,16 +50,12 @@ beforeEach(async () => {
 
 afterEach(() => laboratory.close());
 
-const counters = async (): Promise<Record<string, number>> => {
+/** Delete the device under the loop: what it counted until then. */
+async function finish(): Promise<Record<string, number | string>> {
   await director.ip("link delete vs0");
   const { stdout } = await loop.result();
-  const { end, counters } = JSON.parse(stdout.split("\n")[1] ?? "") as {
-    end: string;
-    counters: Record<string, number>;
-  };
-  expect(end).toBe("gone");
-  return counters;
-};
+  return JSON.parse(stdout.split("\n")[1] ?? "") as Record<string, number | string>;
+}
 
 describe.skipIf(process.geteuid?.() !== 0)("packet loop (needs root, for network namespaces)", () => {
   it("costs one hop, carries datagrams whole and in fragments, and ends when its device is deleted", async () => {
@@ -72,7 +68,13 @@ describe.skipIf(process.geteuid?.() !== 0)("packet loop (needs root, for network
           "20 echoes",
         );
     }
-    expect(await counters()).toMatchObject({ lostPackets: 0, refusedPackets: 0, unreadablePackets: 0 });
+    expect(await finish()).toMatchObject({
+      end: "gone",
+      lostPackets: 0,
+      refusedPackets: 0,
+      unreadablePackets: 0,
+      internalErrorCount: 0,
+    });
   });
 
   it("carries TCP in super-packets with partial checksums", async () => {
@@ -81,10 +83,29 @@ describe.skipIf(process.geteuid?.() !== 0)("packet loop (needs root, for network
       const { stdout } = await client.run(testProgram("tcp-client", address, 7, bytes));
       expect(stdout).toBe("equal\n");
     }
-    const { sentPackets, refusedPackets, lostPackets } = await counters();
+    const { sentPackets, refusedPackets, lostPackets } = await finish();
     expect(refusedPackets).toBe(0);
     expect(lostPackets).toBe(0);
     // 2 x 2 x 64 MiB in packets of a link's size would be 185,000, without the acknowledgements.
     expect(sentPackets).toBeLessThan(60_000);
+  });
+
+  it("survives a mistake of ours, reports it once, and hears the bell", async () => {
+    const faulty = await client.attempt([
+      "ping",
+      "-c",
+      "3",
+      "-i",
+      "0.05",
+      "-W",
+      "0.2",
+      "-s",
+      "638",
+      SERVERS.IPv4[1],
+    ]);
+    expect(faulty.stdout).toMatch(/3 packets transmitted, 0 received/);
+    await client.run(["ping", "-c", "1", SERVERS.IPv4[1]]);
+    expect(await finish()).toMatchObject({ end: "gone", internalErrorCount: 3, controlCount: 1 });
+    expect(loop.stderr).toBe("a mistake of ours, 0 suppressed\n");
   });
 });

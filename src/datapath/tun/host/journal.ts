@@ -75,9 +75,12 @@ export class Journal {
     this.#file = openLocked(this.path, device);
     const namespace = namespaceCookie();
     const boot = bootId();
-    const lines = readLines(this.path);
+    const text = readFileSync(this.path, "utf8");
+    const complete = text.slice(0, text.lastIndexOf("\n") + 1);
+    const lines = parseLines(complete);
     const [first] = lines;
     if (first?.event === "open" && first.namespace === namespace && first.boot === boot) {
+      ftruncateSync(this.#file, Buffer.byteLength(complete));
       this.#replay(lines);
     } else {
       ftruncateSync(this.#file);
@@ -175,13 +178,14 @@ function openLocked(path: string, device: string): number {
   }
 }
 
-function readLines(path: string): JournalLine[] {
+/** What comes behind a line that is none was not written by us. */
+function parseLines(text: string): JournalLine[] {
   const lines: JournalLine[] = [];
-  for (const text of readFileSync(path, "utf8").split("\n").slice(0, -1)) {
+  for (const line of text.split("\n").slice(0, -1)) {
     try {
-      lines.push(JSON.parse(text) as JournalLine);
+      lines.push(JSON.parse(line) as JournalLine);
     } catch {
-      return lines;
+      break;
     }
   }
   return lines;
