@@ -1,0 +1,45 @@
+/** `vsnat cleanup`: undo what a daemon that was killed left on this host. `vsnat run` does the same at its start. */
+import { Command } from "commander";
+import { describe } from "../datapath/tun/host/host-change.ts";
+import { cleanUpHost } from "../datapath/tun/host/host-setup.ts";
+import { SystemCallError } from "../datapath/tun/system-call.ts";
+import { CommandFailure } from "./exit-code.ts";
+import { printJson } from "./terminal.ts";
+
+export const command = (): Command =>
+  new Command("cleanup")
+    .summary("undo what a killed daemon left on this host")
+    .description(
+      "Undo the changes that a killed daemon left in this network namespace: exactly those it wrote down.\n" +
+        "What belongs to a running daemon, or was never vsnat's, is not touched.",
+    )
+    .option("--json", "print what was undone as JSON")
+    .action(cleanup);
+
+function cleanup({ json }: { readonly json?: boolean }): void {
+  const results = cleanUp().map(({ device, isInUse, undone }) => ({
+    device,
+    isInUse,
+    undone: undone.map(describe),
+  }));
+  if (json) {
+    printJson({ devices: results });
+    return;
+  }
+  const lines = results.flatMap(({ device, isInUse, undone }) => {
+    if (isInUse) return [`${device}: a daemon is running with it; stop that one to put the host back`];
+    return undone.map((change) => `undone: ${change}`);
+  });
+  process.stdout.write(`${lines.length === 0 ? "nothing to clean up" : lines.join("\n")}\n`);
+}
+
+function cleanUp(): ReturnType<typeof cleanUpHost> {
+  try {
+    return cleanUpHost();
+  } catch (error) {
+    const isKnown = error instanceof SystemCallError || error instanceof AggregateError;
+    if (isKnown)
+      throw new CommandFailure(`${error.message}\nRun it as root, in the network namespace of the daemon.`);
+    throw error;
+  }
+}

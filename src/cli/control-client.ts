@@ -1,0 +1,61 @@
+/** The commands' side of the control socket. */
+import { type IncomingMessage, request } from "node:http";
+import { createInterface } from "node:readline";
+import { commandSocketPath } from "../control/control-socket.ts";
+import { CommandFailure, ExitCode } from "./exit-code.ts";
+
+/** Ask the daemon. @throws CommandFailure: nobody answers, or the daemon refuses. */
+export async function ask<T>(method: "GET" | "POST", path: string): Promise<T> {
+  const response = await send(method, path);
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  const text = Buffer.concat(chunks).toString("utf8");
+  if ((response.statusCode ?? 500) >= 400) throw refusal(text);
+  return (text === "" ? undefined : JSON.parse(text)) as T;
+}
+
+/** Lines of a stream, until the daemon ends it or the caller stops reading. Each is awaited by `for await`. */
+export async function* stream<T>(path: string): AsyncGenerator<T> {
+  const response = await send("GET", path);
+  if (response.statusCode !== 200) {
+    let text = "";
+    for await (const chunk of response) text += chunk;
+    throw refusal(text);
+  }
+  for await (const line of createInterface({ input: response })) if (line !== "") yield JSON.parse(line) as T;
+}
+
+function refusal(text: string): CommandFailure {
+  try {
+    const { error } = JSON.parse(text) as { error: { code: string; message: string } };
+    const isInput =
+      error.code === "bad-request" || error.code === "bad-filter" || error.code === "bad-configuration";
+    return new CommandFailure(error.message, isInput ? ExitCode.usage : ExitCode.failure);
+  } catch {
+    return new CommandFailure(`The daemon's answer is not understood: ${text.slice(0, 200)}`);
+  }
+}
+
+function send(method: string, path: string): Promise<IncomingMessage> {
+  const socketPath = commandSocketPath();
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ socketPath, method, path, headers: { host: "vsnat" } }, resolve);
+    outgoing.once("error", (error: NodeJS.ErrnoException) => reject(unreachableDaemon(error, socketPath)));
+    outgoing.end();
+  });
+}
+
+function unreachableDaemon(error: NodeJS.ErrnoException, path: string): Error {
+  if (error.code === "EACCES" || error.code === "EPERM") {
+    return new CommandFailure(
+      `Cannot use ${path}: it belongs to another user; run this as the daemon's user`,
+      ExitCode.failure,
+      { cause: error },
+    );
+  }
+  const isNobodyThere = error.code === "ENOENT" || error.code === "ECONNREFUSED";
+  if (!isNobodyThere)
+    return new CommandFailure(`The daemon hung up: ${error.message}`, ExitCode.failure, { cause: error });
+  const message = `No daemon answers on ${path}; start one with "vsnat run", or set VSNAT_SOCKET to where it is`;
+  return new CommandFailure(message, ExitCode.notRunning, { cause: error });
+}
