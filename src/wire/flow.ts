@@ -9,15 +9,15 @@
  * waypoint, which no director is: malformed), more than EXTENSION_HEADERS_MAX extension headers.
  */
 import { fold, sum } from "./checksum.ts";
+import { EXTENSION_HEADERS_MAX, ExtensionHeader } from "./ipv6-extensions.ts";
 import type { Packet } from "./packet.ts";
 
 export const Protocol = { icmp: 1, tcp: 6, udp: 17, esp: 50, ah: 51, icmp6: 58, sctp: 132 } as const;
 
-const EXTENSION_HEADERS_MAX = 8;
-const HOP_BY_HOP = 0;
-const ROUTING = 43;
-const FRAGMENT = 44;
-const DESTINATION_OPTIONS = 60;
+const HOP_BY_HOP = ExtensionHeader.hopByHop;
+const ROUTING = ExtensionHeader.routing;
+const FRAGMENT = ExtensionHeader.fragment;
+const DESTINATION_OPTIONS = ExtensionHeader.destinationOptions;
 
 export type Dissection = "ok" | "truncated" | "malformed" | "bad-checksum";
 

@@ -7,11 +7,9 @@
  */
 import { finish, sum } from "./checksum.ts";
 import { Flow } from "./flow.ts";
+import { IPV4_MORE_FRAGMENTS } from "./ipv4.ts";
+import { ExtensionHeader, FRAGMENT_HEADER_BYTES } from "./ipv6-extensions.ts";
 import { HEADROOM_BYTES, type Packet } from "./packet.ts";
-
-const IPV4_MORE_FRAGMENTS = 0x2000;
-const FRAGMENT_HEADER = 44;
-const FRAGMENT_HEADER_BYTES = 8;
 
 export class Fragmenter {
   readonly #flow = new Flow();
@@ -82,7 +80,7 @@ export class Fragmenter {
     view.setUint8(headerAt + 1, 0);
     view.setUint16(headerAt + 2, this.#done | (isLast ? 0 : 1));
     view.setUint32(headerAt + 4, this.#identification >>> 0);
-    view.setUint8(nextHeaderAt, FRAGMENT_HEADER);
+    view.setUint8(nextHeaderAt, ExtensionHeader.fragment);
   }
 }
 
