@@ -94,9 +94,8 @@ export class ServiceBook {
   changeScheduler(service: VirtualService, name: string, flags?: readonly SchedulerFlag[]): void {
     const scheduler = this.#makeScheduler(name, flags, service.address);
     service.scheduler = scheduler;
-    const { destinations } = service;
-    // The scheduler sees them arrive one by one, oldest first, as if they were added now.
-    for (let i = destinations.length - 1; i >= 0; i--) scheduler.changed?.("added", destinations.slice(i), 0);
+    // It begins with the whole list, as IPVS's init_service: one by one wrr would begin at the oldest one's weight.
+    if (service.destinations.length > 0) scheduler.changed?.("added", service.destinations, 0);
   }
 
   /** Connections of its destinations stay. */
