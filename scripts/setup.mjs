@@ -21,6 +21,7 @@ export const TEST_PROGRAMS = [
   { program: "ping", debian: "iputils-ping", why: "asks the virtual address for echo" },
   { program: "traceroute", debian: "traceroute", why: "counts the hops to a real server" },
   { program: "dnsmasq", debian: "dnsmasq-base", why: "is a DNS server behind the director" },
+  { program: "ethtool", debian: "ethtool", why: "turns offloads off, so that checksums are checked" },
   { program: "dig", debian: "bind9-dnsutils", why: "asks it over UDP and TCP" },
 ];
 

@@ -5,6 +5,9 @@ import {
   buildFoundingNetwork,
   type FoundingNetwork,
   type Host,
+  INSIDE,
+  OUTSIDE,
+  PORT,
   VIP,
 } from "../../src/cli/demo/founding-network.ts";
 import { Laboratory } from "../../src/cli/demo/laboratory.ts";
@@ -30,6 +33,19 @@ export async function startFounding(configuration?: string): Promise<Founding> {
     await laboratory.close();
     throw error;
   }
+}
+
+/** Every link without offloads: packets of one MTU, checksums that receivers verify. */
+export async function turnOffloadsOff({
+  client,
+  director,
+  serverA,
+  serverB,
+}: FoundingNetwork): Promise<void> {
+  await Promise.all([
+    ...[client, serverA, serverB].map(({ namespace }) => namespace.turnOffloadsOff(PORT)),
+    ...[OUTSIDE, INSIDE].map((device) => director.turnOffloadsOff(device)),
+  ]);
 }
 
 /** An address as it stands in front of a port: IPv6 in brackets. */

@@ -9,6 +9,7 @@ import {
   startFounding,
   startServer,
   testProgram,
+  turnOffloadsOff,
 } from "../support/founding.ts";
 
 const GIB = 1024 ** 3;
@@ -67,3 +68,34 @@ describe.each(FAMILIES)("%s", (family) => {
     expect(code).toBe(7);
   });
 });
+
+describe("without offloads, so that every checksum is full and verified by its receiver", () => {
+  const BYTES = 100_000_000;
+
+  beforeAll(() => turnOffloadsOff(founding));
+
+  test.each(FAMILIES)("%s carries an upload and a download", async (family) => {
+    const url = `http://${hostText(VIP[family])}`;
+    const source = testProgram("test-stream", BYTES).join(" ");
+    const transfer = "curl --silent --show-error --fail --max-time 60";
+    const script = `set -o pipefail
+      ${source} | sha256sum
+      ${source} | ${transfer} --upload-file - '${url}/up'
+      ${transfer} '${url}/stream?bytes=${BYTES}' | sha256sum`;
+    const { stdout } = await founding.client.namespace.run(["bash", "-ec", script]);
+    const [sent, uploaded, downloaded] = stdout.split("\n").map((line) => line.slice(0, 64));
+    expect(uploaded).toBe(sent);
+    expect(downloaded).toBe(sent);
+    for (const host of [founding.client, founding.serverA, founding.serverB]) {
+      const { stdout: counters } = await host.namespace.run(["cat", "/proc/net/snmp", "/proc/net/snmp6"]);
+      expect(inChecksumErrors(counters)).toBe(0);
+    }
+  });
+});
+
+/** Segments and datagrams the kernel refused because of their checksum. */
+function inChecksumErrors(snmp: string): number {
+  const tcp = snmp.split("\n").filter((line) => line.startsWith("Tcp:"));
+  const [names, values] = tcp.map((line) => line.split(" "));
+  return Number(values?.[names?.indexOf("InCsumErrors") ?? -1]);
+}

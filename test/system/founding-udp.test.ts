@@ -8,6 +8,7 @@ import {
   startFounding,
   startServer,
   testProgram,
+  turnOffloadsOff,
 } from "../support/founding.ts";
 
 const ECHO_PORT = 7;
@@ -79,4 +80,16 @@ describe.each(FAMILIES)("%s", (family) => {
     expect(stdout).toBe("ECONNREFUSED after 0 echoes\n");
     expect(code).toBe(1);
   });
+});
+
+describe("without offloads, so that every checksum is full and verified by its receiver", () => {
+  beforeAll(() => turnOffloadsOff(founding));
+
+  test.each(FAMILIES.flatMap((family) => [1, 1400, 9000].map((bytes) => [family, bytes] as const)))(
+    "%s datagrams of %i bytes are echoed",
+    async (family, bytes) => {
+      const echo = testProgram("udp-client", VIP[family], ECHO_PORT, bytes, 200);
+      expect((await founding.client.namespace.run(echo)).stdout).toBe("200 echoes\n");
+    },
+  );
 });
