@@ -1,9 +1,12 @@
 /** Where a benchmark ran: printed above every result, because no figure means anything without it. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { availableParallelism, cpus, release, totalmem } from "node:os";
+import { availableParallelism, cpus, loadavg, release, totalmem } from "node:os";
 
-/** Lines for the head of a result: date, commit, machine, kernel, runtime. */
+/** Taken before the benchmark adds its own. */
+const loadBefore = loadavg()[0]!;
+
+/** Lines for the head of a result: date, commit, machine and what else it was doing, kernel, runtime. */
 export function describeMachine(): string[] {
   const distribution = /^PRETTY_NAME="(.*)"$/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1];
   const memoryGiB = Math.round(totalmem() / 2 ** 30);
@@ -11,6 +14,7 @@ export function describeMachine(): string[] {
     `date      ${new Date().toISOString().slice(0, 16).replace("T", " ")} UTC`,
     `commit    ${commit()}`,
     `machine   ${availableParallelism()} x ${cpus()[0]?.model ?? "unknown processor"}, ${memoryGiB} GiB`,
+    `load      ${loadBefore.toFixed(1)} tasks in the minute before: near 0 on an idle machine, where figures are worth most`,
     `kernel    Linux ${release()}, ${distribution ?? "unknown distribution"}`,
     `runtime   Node ${process.versions.node}, V8 ${process.versions.v8}`,
   ];
@@ -21,7 +25,8 @@ export const today = (): string => new Date().toISOString().slice(0, 10);
 
 function commit(): string {
   try {
-    const git = (...args: string[]): string => execFileSync("git", args, { encoding: "utf8" }).trim();
+    const git = (...args: string[]): string =>
+      execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
     const isChanged = git("status", "--porcelain", "--", "src", "bench/**/*.ts") !== "";
     return git("rev-parse", "--short", "HEAD") + (isChanged ? " with changes not committed" : "");
   } catch {

@@ -1,10 +1,11 @@
 /**
  * Small datagrams as fast as one thread can make them, and where they end: started by Node inside a namespace.
  *
- *   node datagrams.js send ADDRESS PORT BYTES SECONDS     prints how many datagrams the kernel took
- *   node datagrams.js sink PORT                           holds a socket that nobody reads
+ *   node datagrams.js send ADDRESS PORT BYTES SECONDS FLOWS     prints how many datagrams the kernel took
+ *   node datagrams.js sink PORT                                 holds a socket that nobody reads
  *
- * sendmmsg(2) passes 64 datagrams a system call, which drives about half as many again as iperf3 does. The sink's
+ * One flow: sendmmsg(2) passes 64 datagrams a system call, which drives about half as many again as iperf3 does.
+ * Several flows take turns, one datagram each, so that no two neighbours could be handled as one. The sink's
  * buffer is full after a few datagrams; from then on the kernel counts every arrival as RcvbufErrors, after it has been
  * through the whole receive path, so the far end costs next to nothing and the figure is the path's.
  * IPv4 only. Structures as on 64-bit little-endian Linux: sockaddr_in, iovec, msghdr, mmsghdr.
@@ -23,15 +24,18 @@ const libc = koffi.load("libc.so.6");
 const socket = libc.func("int socket(int, int, int)");
 const connect = libc.func("int connect(int, void *, uint32_t)");
 const bind = libc.func("int bind(int, void *, uint32_t)");
-const sendmmsg = libc.func("int sendmmsg(int, void *, uint32_t, int)");
+const sendmmsg = libc.func("int sendmmsg(int, uintptr_t, uint32_t, int)");
 
 const [role, ...args] = process.argv.slice(2);
-if (role === "send") send(args[0]!, Number(args[1]), Number(args[2]), Number(args[3]));
+if (role === "send") send(args[0]!, Number(args[1]), Number(args[2]), Number(args[3]), Number(args[4]));
 else sink(Number(args[0]));
 
-function send(address: string, port: number, payloadBytes: number, seconds: number): void {
-  const descriptor = socket(AF_INET, SOCK_DGRAM, 0);
-  check("connect", connect(descriptor, socketAddress(address, port), SOCKADDR_IN_BYTES));
+function send(address: string, port: number, payloadBytes: number, seconds: number, flowCount: number): void {
+  const descriptors = Array.from({ length: flowCount }, () => {
+    const descriptor = socket(AF_INET, SOCK_DGRAM, 0);
+    check("connect", connect(descriptor, socketAddress(address, port), SOCKADDR_IN_BYTES));
+    return descriptor;
+  });
   const payload = Buffer.alloc(payloadBytes);
   const vector = Buffer.alloc(IOVEC_BYTES);
   vector.writeBigUInt64LE(koffi.address(payload), 0);
@@ -41,11 +45,14 @@ function send(address: string, port: number, payloadBytes: number, seconds: numb
     messages.writeBigUInt64LE(koffi.address(vector), at + 16);
     messages.writeBigUInt64LE(1n, at + 24);
   }
+  const messagesAt = Number(koffi.address(messages));
+  const perCall = flowCount === 1 ? BATCH : 1;
   let sent = 0;
   const end = performance.now() + seconds * 1000;
-  while (performance.now() < end) {
+  for (let turn = 0; ; turn = (turn + 1) % flowCount) {
+    if (turn === 0 && performance.now() >= end) break;
     // An error here is an ICMP error from an earlier datagram, or a full queue: over-driven, as meant.
-    sent += Math.max(0, sendmmsg(descriptor, messages, BATCH, 0));
+    sent += Math.max(0, sendmmsg(descriptors[turn]!, messagesAt, perCall, 0));
   }
   console.log(`sent ${sent}`);
 }

@@ -24,6 +24,7 @@ export interface Quantity {
 
 const HTTP_CONNECTIONS = 64;
 const DATAGRAM_BYTES = 18;
+const FLOWS = 500;
 /** How long a load may take beyond its measuring time before it counts as stuck. */
 const PATIENCE_MS = 30_000;
 
@@ -58,7 +59,15 @@ export const QUANTITIES: readonly Quantity[] = [
     unit: "packets/s",
     work: "datagram",
     usesUdp: true,
-    measure: leanDatagrams,
+    measure: (station, target, seconds) => leanDatagrams(station, target, seconds, 1),
+  },
+  {
+    name: "udp-flows",
+    title: `Datagrams of ${DATAGRAM_BYTES} bytes, over-driven (${FLOWS} flows in turn), received`,
+    unit: "packets/s",
+    work: "datagram",
+    usesUdp: true,
+    measure: (station, target, seconds) => leanDatagrams(station, target, seconds, FLOWS),
   },
   {
     name: "connections",
@@ -117,12 +126,16 @@ async function iperfDatagrams(station: Station, target: string, seconds: number)
   return { rate: received / sum.seconds, workCount: received, details: loss(sum.packets, received) };
 }
 
-async function leanDatagrams(station: Station, target: string, seconds: number): Promise<Reading> {
+async function leanDatagrams(
+  station: Station,
+  target: string,
+  seconds: number,
+  flowCount: number,
+): Promise<Reading> {
   const before = await arrivedDatagrams(station);
-  const { stdout } = await station.client.run(
-    [process.execPath, DATAGRAMS_PROGRAM, "send", target, `${SINK_PORT}`, `${DATAGRAM_BYTES}`, `${seconds}`],
-    limit(seconds),
-  );
+  const sender = [process.execPath, DATAGRAMS_PROGRAM, "send", target, `${SINK_PORT}`];
+  const load = [`${DATAGRAM_BYTES}`, `${seconds}`, `${flowCount}`];
+  const { stdout } = await station.client.run([...sender, ...load], limit(seconds));
   const received = (await arrivedDatagrams(station)) - before;
   const sent = Number(/sent (\d+)/.exec(stdout)?.[1]);
   return { rate: received / seconds, workCount: received, details: loss(sent, received) };

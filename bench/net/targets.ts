@@ -13,6 +13,7 @@ export const TARGETS: readonly Target[] = [
   { quantity: "bulk-down", peer: "vsnat", against: "plain", ratioMin: 0.6 },
   { quantity: "udp", peer: "vsnat", against: "nftables", ratioMin: 0.7 },
   { quantity: "udp-lean", peer: "vsnat", against: "nftables", ratioMin: 0.7 },
+  { quantity: "udp-flows", peer: "vsnat", against: "nftables", ratioMin: 0.7 },
   { quantity: "connections", peer: "vsnat", against: "haproxy", ratioMin: 1 },
   { quantity: "requests", peer: "vsnat", against: "nginx", ratioMin: 1 },
 ];
