@@ -1,5 +1,8 @@
 /** The packet loop alone, between two namespaces: it sends on what it gets, and costs one hop like any router. */
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Laboratory, type Namespace } from "../../src/cli/demo/laboratory.ts";
 import type { Program } from "../../src/cli/demo/program.ts";
 import { compileSources } from "../support/compiled.ts";
@@ -11,10 +14,17 @@ let laboratory: Laboratory;
 let director: Namespace;
 let client: Namespace;
 let loop: Program;
+let dist: string;
+
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "vsnat-compiled-"));
+  dist = await compileSources(directory);
+});
+afterAll(() => rm(directory, { recursive: true }));
 
 beforeEach(async () => {
   laboratory = await Laboratory.create();
-  const dist = await compileSources(laboratory.directory);
   director = await laboratory.namespace("director");
   client = await laboratory.namespace("client");
   const server = await laboratory.namespace("server");

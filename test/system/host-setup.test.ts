@@ -1,5 +1,8 @@
 /** The host's set-up in real namespaces: what is listed is made, and everything is undone to the letter. */
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Laboratory, type Namespace } from "../../src/cli/demo/laboratory.ts";
 import type { Program } from "../../src/cli/demo/program.ts";
 import { compileSources } from "../support/compiled.ts";
@@ -25,9 +28,15 @@ let director: Namespace;
 let client: Namespace;
 let dist: string;
 
+let directory: string;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), "vsnat-compiled-"));
+  dist = await compileSources(directory);
+});
+afterAll(() => rm(directory, { recursive: true }));
+
 beforeEach(async () => {
   laboratory = await Laboratory.create();
-  dist = await compileSources(laboratory.directory);
   director = await laboratory.namespace("director");
   client = await laboratory.namespace("client");
   const server = await laboratory.namespace("server");
@@ -145,8 +154,11 @@ describe.skipIf(process.geteuid?.() !== 0)("host set-up (needs root, for network
 
   it("gives forwarding back as it was, interface by interface", async () => {
     await director.sysctl({ "net.ipv4.conf.inside.forwarding": 1, "net.ipv4.conf.all.accept_redirects": 0 });
+    await director.sysctl({ "net.ipv6.conf.default.disable_ipv6": 1 });
     const before = await snapshot();
-    const { holder } = await hold();
+    const { holder, holding } = await hold();
+    expect(holding.made).toContain("sysctl -w net.ipv6.conf.vs0.disable_ipv6=0   # was 1");
+    expect(holding.made).toContain("ip -6 route add 2001:db8:5::5/128 dev vs0 proto 183");
     await holder.stop();
     expect(await snapshot()).toEqual(before);
   });

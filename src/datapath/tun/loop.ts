@@ -5,6 +5,9 @@
  *
  * Nothing a packet does ends the loop. A mistake of ours thrown by the director costs that packet, is counted, and is
  * reported at most once in REPORT_INTERVAL_MS.
+ *
+ * Tried and refused: looking for up to 30 us before sleeping. On two busy cores the shortest round trip fell from 27 to
+ * 23 us; means and bulk transfers went either way within noise (six interleaved runs), and the processor never rested.
  */
 import { type Milliseconds, milliseconds } from "../../base/environment.ts";
 import { unreachable } from "../../base/unreachable.ts";

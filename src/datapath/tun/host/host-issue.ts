@@ -16,6 +16,7 @@ export interface HostIssue {
     | "vip-configured"
     | "vip-routed"
     | "table-taken"
+    | "no-ipv6"
     | "no-such-interface"
     | "no-route"
     | "server-is-local"
@@ -33,6 +34,7 @@ export function findHostIssues(
 ): HostIssue[] {
   return [
     ...vips.flatMap((vip) => [...vipConfigured(vip, facts), ...vipRouted(config, vip, facts)]),
+    ...missingIpv6(vips, facts),
     ...tableTaken(config, facts),
     ...missingInterfaces(config, facts),
     ...rips.flatMap((rip) => unreachableServer(rip, facts)),
@@ -60,6 +62,13 @@ function vipRouted(config: HostConfig, vip: string, facts: HostFacts): HostIssue
   const device = deviceName(other.device, facts) ?? "elsewhere";
   const message = `The virtual address ${vip} is routed to ${device} already; remove that route: ip route del ${vip}`;
   return [{ severity: "error", code: "vip-routed", message }];
+}
+
+function missingIpv6(vips: readonly string[], facts: HostFacts): HostIssue[] {
+  const vip = vips.find((it) => familyOf(it) === 6);
+  if (vip === undefined || facts.sysctls.has("net/ipv6/conf/all/forwarding")) return [];
+  const message = `The virtual address ${vip} needs IPv6, and the kernel has none (no /proc/sys/net/ipv6)`;
+  return [{ severity: "error", code: "no-ipv6", message }];
 }
 
 function tableTaken({ routingTable }: HostConfig, facts: HostFacts): HostIssue[] {

@@ -134,11 +134,23 @@ describe("host plan", () => {
   });
 
   it("keeps an IPv6 default route that came with a router advertisement", () => {
-    const sysctls = new Map([["net/ipv6/conf/outside/accept_ra", "1"]]);
+    const sysctls = new Map([
+      ["net/ipv6/conf/outside/accept_ra", "1"],
+      ["net/ipv6/conf/default/disable_ipv6", "0"],
+    ]);
     const routes = [route("::", OUTSIDE, { prefixLength: 0, protocol: 9, gateway: "fe80::1" })];
     const plan = planned(["2001:db8:5::5"], [], facts({ sysctls, routes }));
-    expect(plan[0]).toBe("sysctl -w net.ipv6.conf.outside.accept_ra=2   # was 1");
-    expect(plan[1]).toBe("sysctl -w net.ipv6.conf.all.forwarding=1");
+    expect(plan.slice(0, 2)).toEqual([
+      "sysctl -w net.ipv6.conf.outside.accept_ra=2   # was 1",
+      "sysctl -w net.ipv6.conf.all.forwarding=1",
+    ]);
+  });
+
+  it("switches IPv6 on for its device where new ones begin without", () => {
+    const sysctls = new Map([["net/ipv6/conf/default/disable_ipv6", "1"]]);
+    expect(planned(["2001:db8:5::5"], [], facts({ sysctls }))[0]).toBe(
+      "sysctl -w net.ipv6.conf.vs0.disable_ipv6=0",
+    );
   });
 
   it("remembers what the kernel changes along with forwarding", () => {
@@ -188,6 +200,7 @@ describe("host issues", () => {
     ["a virtual address on an interface", ["202.100.1.1"], [], {}, ["error vip-configured"]],
     ["a virtual address routed elsewhere", [VIP], [], { routes: [route(VIP, INSIDE)] }, ["error vip-routed"]],
     ["the same, routed to us", [VIP], [], { routes: [route(VIP, 4)] }, []],
+    ["IPv6 where there is none", ["2001:db8:5::5"], [], {}, ["error no-ipv6"]],
     ["somebody's routes in our table", [VIP], [], { routes: [route("10.0.0.0", INSIDE, { table: 7683, protocol: 3 })] }, ["error table-taken"]],
     ["a server without a route", [VIP], ["192.0.2.1"], {}, ["warning no-route"]],
     ["a server that is this host", [VIP], ["172.16.0.1"], { routesTo: new Map([["172.16.0.1", route("172.16.0.1", 1, { type: "local" })]]) }, ["warning server-is-local"]],

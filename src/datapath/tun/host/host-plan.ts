@@ -81,6 +81,8 @@ function wanted(
 function forwarding({ device }: HostConfig, family: Family, facts: HostFacts): SysctlChange[] {
   if (family === 6) {
     return [
+      // Containers often begin with IPv6 switched off for new interfaces.
+      sysctl(`net/ipv6/conf/${device}/disable_ipv6`, "0", facts),
       ...acceptRouterAdvertisements(facts),
       sysctl("net/ipv6/conf/all/forwarding", "1", facts, /^net\/ipv6\/conf\/[^/]+\/forwarding$/),
       sysctl(`net/ipv6/conf/${device}/forwarding`, "1", facts),
