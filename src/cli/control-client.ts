@@ -22,7 +22,12 @@ export async function* stream<T>(path: string): AsyncGenerator<T> {
     for await (const chunk of response) text += chunk;
     throw refusal(text);
   }
-  for await (const line of createInterface({ input: response })) if (line !== "") yield JSON.parse(line) as T;
+  try {
+    for await (const line of createInterface({ input: response }))
+      if (line !== "") yield JSON.parse(line) as T;
+  } finally {
+    response.destroy(); // hang up, so that the daemon stops tracing
+  }
 }
 
 function refusal(text: string): CommandFailure {

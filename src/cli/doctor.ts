@@ -101,7 +101,7 @@ function tunDevice({ canOpenTun, canCreateTun, hasNetAdmin }: HostProbe): Findin
   if (canOpenTun !== "yes") {
     const advice =
       canOpenTun === "EACCES" || canOpenTun === "EPERM"
-        ? "run as root; in a container, allow the device: --device /dev/net/tun"
+        ? "run as root, or change its mode (0666 is usual); in a container, allow it: --device /dev/net/tun"
         : "load the driver (modprobe tun); in a container, give it the device: --device /dev/net/tun";
     return { verdict: "missing", subject, finding: `/dev/net/tun cannot be opened (${canOpenTun})`, advice };
   }

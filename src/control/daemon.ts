@@ -8,6 +8,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { openTunDevice, type TunDevice } from "../datapath/tun/device.ts";
 import type { HostConfig } from "../datapath/tun/host/host-config.ts";
+import { SystemCallError } from "../datapath/tun/system-call.ts";
 import type { Config } from "./config/config.ts";
 import type { DatapathStatus, TraceLine } from "./datapath-protocol.ts";
 import { DatapathThread } from "./datapath-thread.ts";
@@ -258,14 +259,21 @@ function attempt<T>(act: () => T): T {
 /** A failure of the system in words that say what to do about it. Everything else stays what it is. */
 function asDaemonError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof DaemonError) return error;
-  const code = "code" in error ? error.code : undefined;
-  const advice = typeof code === "string" ? ADVICE[code] : undefined;
+  const advice = adviceOn(error);
   const isKnown =
     advice !== undefined || /^(SystemCallError|HostChangeError|JournalBusyError)$/.test(error.name);
   if (!isKnown) return error;
   return new DaemonError(advice === undefined ? error.message : `${error.message}\n${advice}`, {
     cause: error,
   });
+}
+
+function adviceOn(error: Error): string | undefined {
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  const isTunClosed = error instanceof SystemCallError && error.call.startsWith("open ") && code === "EACCES";
+  return isTunClosed
+    ? "Its mode keeps this user out (0666 is usual): run as root, or change the mode"
+    : ADVICE[code];
 }
 
 const ADVICE: Readonly<Record<string, string>> = {
