@@ -23,10 +23,14 @@ export function formatTable(
 
 const widthOf = (cell: string): number => stripVTControlCharacters(cell).length;
 
+const UNITS = "kMGTP";
+
 /** 1234567 is `1.23M`: three significant digits and a decimal unit; whole below 10,000. */
 export function shortNumber(value: number): string {
   const rounded = Math.round(value);
   if (rounded < 10_000) return String(rounded);
-  const power = Math.min(Math.floor(Math.log10(rounded) / 3), 5);
-  return `${(rounded / 1000 ** power).toPrecision(3).replace(/e\+\d+$/, "")}${"kMGTP"[power - 1]}`;
+  let power = Math.floor(Math.log10(rounded) / 3);
+  if (rounded / 1000 ** power >= 999.5) power++; // 999,999 is 1.00M, not 1000k
+  power = Math.min(power, UNITS.length);
+  return `${(rounded / 1000 ** power).toPrecision(3)}${UNITS[power - 1]}`;
 }

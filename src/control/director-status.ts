@@ -1,6 +1,7 @@
 /** What the director tells about itself: plain data, made by the datapath thread, read by api, cli and tests. */
-import type { DropReason } from "../nat/drop-reason.ts";
+
 import type { DestinationConfig, ServiceConfig, ServiceProtocol } from "../nat/configuration.ts";
+import type { DropReason } from "../nat/drop-reason.ts";
 
 /** Totals since start or since they were last zeroed; bytes count IP packets, headers included. */
 export interface TrafficCounters {

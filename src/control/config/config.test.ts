@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { DEFAULT_TIMEOUTS, IPVS_TIMEOUTS } from "../../nat/timeouts.ts";
+import { SCHEDULERS } from "../../schedulers/registry.ts";
 import { parseConfig } from "./config.ts";
 import { formatIssue } from "./issue.ts";
 
@@ -124,7 +125,7 @@ unserved: rejct
 `;
     expect(refused(text)).toEqual([
       '3:5 services[0].schedular: the unknown key "schedular" / one of listen, scheduler, app, servers (did you mean scheduler?)',
-      '4:16 services[0].scheduler: "wr" / one of rr, wrr, lc, wlc (did you mean rr?)',
+      `4:16 services[0].scheduler: "wr" / one of ${Object.keys(SCHEDULERS).join(", ")} (did you mean rr?)`,
       "6:43 services[0].servers[0].weight: -1 / a whole number from 0 to 2147483647",
       '7:37 services[0].servers[1].weigth: the unknown key "weigth" / one of address, weight, upperThreshold, lowerThreshold (did you mean weight?)',
       "8:13 services[1].listen: tcp://10.0.0.1:80 again / each service once (the first is in line 2)",
