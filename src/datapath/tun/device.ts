@@ -27,7 +27,7 @@ export const TUN_MTU_BYTES = 65_535;
 /** Packets the kernel keeps for us while we are busy. */
 export const TUN_QUEUE_LENGTH = 4096;
 /** IFNAMSIZ less its terminating zero. */
-export const DEVICE_NAME_BYTES_MAX = 15;
+const DEVICE_NAME_BYTES_MAX = 15;
 
 const TUNSETIFF = 0x400454ca;
 const TUNSETOFFLOAD = 0x400454d0;

@@ -7,7 +7,7 @@ import type { HostConfig } from "./host-config.ts";
 import type { HostFacts } from "./host-facts.ts";
 import { findHostIssues } from "./host-issue.ts";
 import { planHost } from "./host-plan.ts";
-import { routeMtus } from "./route-mtu.ts";
+import { clientMtu } from "./route-mtu.ts";
 
 const CONFIG: HostConfig = {
   device: "vs0",
@@ -218,18 +218,20 @@ describe("host issues", () => {
   });
 });
 
-describe("route MTUs", () => {
-  it("are the smaller of route and link, longest prefix first, without our own", () => {
-    const routes = [
-      route("0.0.0.0", OUTSIDE, { prefixLength: 0 }),
-      route("172.16.0.0", INSIDE, { prefixLength: 24 }),
-      route("10.5.0.0", OUTSIDE, { prefixLength: 16, mtu: 1280 }),
-      route(VIP, 4),
-    ];
-    expect(routeMtus(facts({ routes }), "vs0").map(({ address, mtu }) => [address, mtu])).toEqual([
-      ["172.16.0.0", 1400],
-      ["10.5.0.0", 1280],
-      ["0.0.0.0", 1500],
-    ]);
+describe("client MTU", () => {
+  const routes = [
+    route("0.0.0.0", OUTSIDE, { prefixLength: 0 }),
+    route("172.16.0.0", INSIDE, { prefixLength: 24 }),
+    route("10.5.0.0", OUTSIDE, { prefixLength: 16, mtu: 1280 }),
+    route(VIP, 4, { mtu: 576 }),
+  ];
+
+  it.each([
+    ["the smallest of all routes", routes, [], 1280],
+    ["not of those to servers", routes, ["10.5.1.1"], 1400],
+    ["of a default route in any case", routes.slice(0, 2), ["172.16.0.2"], 1500],
+    ["not known without routes", [], [], undefined],
+  ])("is %s", (_, from, rips, expected) => {
+    expect(clientMtu(facts({ routes: from }), "vs0", rips)).toBe(expected);
   });
 });

@@ -5,8 +5,7 @@
 import { MAIN_TABLE } from "../netlink/route.ts";
 import type { Rtnetlink } from "../netlink/rtnetlink.ts";
 import type { HostFacts } from "./host-facts.ts";
-import { deviceName } from "./host-plan.ts";
-import { familyOf, type Prefix } from "./prefix.ts";
+import { contains, familyOf } from "./prefix.ts";
 
 /** Bytes of the largest packet towards `destination`; undefined when there is no route. */
 export function routeMtu(rtnetlink: Rtnetlink, destination: string): number | undefined {
@@ -16,21 +15,20 @@ export function routeMtu(rtnetlink: Rtnetlink, destination: string): number | un
   return Math.min(link.mtu, route.mtu ?? link.mtu);
 }
 
-export interface PrefixMtu extends Prefix {
-  readonly mtu: number;
-}
-
-/** The same for every route of the main table but the director's own: longest prefix first. */
-export function routeMtus(facts: HostFacts, device: string): PrefixMtu[] {
-  const links = new Map(facts.links.map((link) => [link.index, link]));
-  return facts.routes
-    .filter(
-      (it) => it.table === MAIN_TABLE && it.type === "unicast" && deviceName(it.device, facts) !== device,
-    )
-    .flatMap(({ family, destination, prefixLength, mtu, device: index }) => {
-      const link = links.get(index);
-      if (link === undefined) return [];
-      return [{ family, address: destination, prefixLength, mtu: Math.min(link.mtu, mtu ?? link.mtu) }];
-    })
-    .sort((a, b) => b.prefixLength - a.prefixLength);
+/**
+ * The largest packet that fits every way to clients, bytes: the smallest MTU of the main table's routes, except those to
+ * the real servers' networks and the director's own. One number for all clients, so a client on a link with larger
+ * frames is told the smaller size; none is ever told one too large.
+ * @returns undefined when there are no such routes.
+ */
+export function clientMtu(facts: HostFacts, device: string, rips: readonly string[]): number | undefined {
+  const mtus = facts.routes.flatMap((route) => {
+    const link = facts.links.find(({ index }) => index === route.device);
+    const prefix = { ...route, address: route.destination };
+    const leadsToServer = route.prefixLength > 0 && rips.some((rip) => contains(prefix, rip));
+    const isWay = route.table === MAIN_TABLE && route.type === "unicast" && !leadsToServer;
+    if (!isWay || link === undefined || link.name === device || link.isLoopback) return [];
+    return [Math.min(link.mtu, route.mtu ?? link.mtu)];
+  });
+  return mtus.length === 0 ? undefined : Math.min(...mtus);
 }

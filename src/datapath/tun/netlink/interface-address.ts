@@ -2,7 +2,6 @@
 import type { Family } from "../../../wire/address.ts";
 import { Attributes, fromKernelFamily, MessageWriter, RequestFlag } from "./message.ts";
 
-export const RTM_NEWADDR = 20;
 const RTM_GETADDR = 22;
 const IFADDRMSG_BYTES = 8;
 

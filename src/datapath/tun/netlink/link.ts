@@ -1,7 +1,7 @@
 /** Network interfaces over rtnetlink (Linux: include/uapi/linux/if_link.h, struct ifinfomsg). */
 import { Attributes, MessageWriter, RequestFlag } from "./message.ts";
 
-export const RTM_NEWLINK = 16;
+const RTM_NEWLINK = 16;
 const RTM_GETLINK = 18;
 const IFINFOMSG_BYTES = 16;
 const INDEX_AT = 4;

@@ -9,7 +9,7 @@ import {
   toKernelFamily,
 } from "./message.ts";
 
-export const RTM_NEWROUTE = 24;
+const RTM_NEWROUTE = 24;
 const RTM_DELROUTE = 25;
 const RTM_GETROUTE = 26;
 const RTMSG_BYTES = 12;
@@ -30,7 +30,7 @@ const SCOPE_LINK = 253;
 const RTM_F_CLONED = 0x200;
 const RTM_F_LOOKUP_TABLE = 0x1000;
 
-export const ROUTE_TYPES = [
+const ROUTE_TYPES = [
   "unspecified", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit",
 ] as const; // biome-ignore format: the index is the kernel's number
 export type RouteType = (typeof ROUTE_TYPES)[number] | "other";

@@ -9,7 +9,7 @@ import {
   toKernelFamily,
 } from "./message.ts";
 
-export const RTM_NEWRULE = 32;
+const RTM_NEWRULE = 32;
 const RTM_DELRULE = 33;
 const RTM_GETRULE = 34;
 const FIB_RULE_HDR_BYTES = 12;
