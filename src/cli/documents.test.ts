@@ -1,0 +1,61 @@
+/** The manuals say what the program does: their examples are valid, and nothing is missing from their tables. */
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, it } from "vitest";
+import { parseConfig } from "../control/config/config.ts";
+import { formatIssue } from "../control/config/issue.ts";
+import { configJsonSchema } from "../control/config/json-schema.ts";
+import { DROP_REASONS } from "../nat/drop-reason.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+const read = (path: string): string => readFileSync(new URL(path, ROOT), "utf8");
+const CONFIGURATION = read("docs/configuration.md");
+const MANAGEMENT = read("docs/management.md");
+
+const blocks = ["README.md", "docs/configuration.md", "docs/management.md"].flatMap((file) =>
+  [...read(file).matchAll(/^```yaml\n([\s\S]*?)^```/gm)].map(
+    (match, at) => [`${file}, ${at + 1}`, match[1]!] as const,
+  ),
+);
+const examples = readdirSync(new URL("examples/", ROOT), { recursive: true, encoding: "utf8" })
+  .filter((path) => path.endsWith(".yaml"))
+  .map((path) => [`examples/${path}`, read(`examples/${path}`)] as const);
+
+it.each([...blocks, ...examples])("%s is a valid configuration", (name, text) => {
+  const result = parseConfig(text);
+  expect(result.ok ? [] : result.issues.map((issue) => formatIssue(name, "error", issue))).toEqual([]);
+});
+
+interface Schema {
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+  readonly anyOf?: readonly Schema[];
+}
+
+/** Every key of the schema, at any depth. */
+function keysOf({ properties = {}, items, anyOf = [] }: Schema): string[] {
+  const below = [...Object.values(properties), ...(items === undefined ? [] : [items]), ...anyOf];
+  return [...Object.keys(properties), ...below.flatMap(keysOf)];
+}
+
+it.each([...new Set(keysOf(configJsonSchema() as Schema))])("docs/configuration.md explains %s", (key) => {
+  expect(CONFIGURATION).toContain(`\`${key}\``);
+});
+
+it.each(DROP_REASONS)("docs/management.md explains the drop reason %s", (reason) => {
+  expect(MANAGEMENT).toMatch(new RegExp(`^\\| \`${reason}\` \\| .+ \\| .+ \\|$`, "m"));
+});
+
+it("docs/management.md explains every command", () => {
+  const commands = [...read("src/cli/vsnat.ts").matchAll(/import \{ command as (\w+) \}/g)].map(
+    (match) => match[1]!,
+  );
+  expect(commands.length).toBeGreaterThan(10);
+  expect(commands.filter((name) => !MANAGEMENT.includes(`\`vsnat ${name}\``))).toEqual([]);
+});
+
+// Stale? npx vitest run --project unit src/cli/documents.test.ts --update
+it("docs/vsnat.schema.json is what `vsnat schema` prints", async () => {
+  const text = `${JSON.stringify(configJsonSchema(), undefined, 2)}\n`;
+  await expect(text).toMatchFileSnapshot(fileURLToPath(new URL("docs/vsnat.schema.json", ROOT)));
+});
