@@ -11,6 +11,7 @@
 import type { KeyedHash } from "../base/keyed-hash.ts";
 import { finish, sum } from "../wire/checksum.ts";
 import type { Flow } from "../wire/flow.ts";
+import { IPV6_HEADER_BYTES } from "../wire/ipv6.ts";
 import { HEADROOM_BYTES, type Packet } from "../wire/packet.ts";
 
 const BLOCK_BYTES = 2048;
@@ -19,9 +20,10 @@ const HEADER_BYTES_MAX = 256;
 /** Fragments one datagram may come in: 64 KiB at an MTU of 576 makes 119. */
 const FRAGMENTS_MAX = 128;
 const DATAGRAM_BYTES_MAX = 65_535;
+const FRAGMENT_HEADER_BYTES = 8;
 
 // Words of a datagram's record.
-const KEY = 0; // 4 source, 4 destination, identification, protocol | family << 8
+const KEY = 0; // 4 source, 4 destination, identification, protocol (IPv4 only) | family << 8
 const KEY_WORDS = 10;
 const FIRST_FRAGMENT = 10; // block + 1 of the fragment with the lowest offset
 const RECEIVED = 11; // payload bytes here so far
@@ -87,7 +89,8 @@ export class Reassembly {
    * header removed, `fragmentBytesMax` set) and must be dissected again; otherwise `packet` is done with.
    */
   accept(packet: Packet, flow: Flow, nowMs: number): FragmentOutcome {
-    const length = flow.transportBytes;
+    const payloadAt = fragmentPayloadAt(flow);
+    const length = flow.transportAt + flow.transportBytes - payloadAt;
     const end = flow.fragmentOffset + length;
     if (length <= 0 || end > DATAGRAM_BYTES_MAX || (flow.hasMoreFragments && length % 8 !== 0))
       return "bad-fragment";
@@ -98,12 +101,19 @@ export class Reassembly {
       if (datagram < 0) return "fragments-full";
     }
     const at = datagram * DATAGRAM_WORDS;
-    if (!this.#insert(datagram, packet, flow, length)) return "bad-fragment";
+    const refusal = this.#insert(datagram, packet, flow, payloadAt, length);
+    if (refusal !== undefined) {
+      this.#discard(datagram);
+      return refusal;
+    }
     if (this.#datagrams[at + TOTAL] !== this.#datagrams[at + RECEIVED] || this.#datagrams[at + HEADER] === 0)
       return "held";
-    this.#assemble(datagram, packet, flow.family);
+    // Header and data together must fit into the 16 bits of the total length (IPv6: of the payload length).
+    const uncountedBytes = flow.family === 6 ? IPV6_HEADER_BYTES + FRAGMENT_HEADER_BYTES : 0;
+    const bytes = this.#datagrams[at + HEADER]! + this.#datagrams[at + TOTAL]! - uncountedBytes;
+    if (bytes <= DATAGRAM_BYTES_MAX) this.#assemble(datagram, packet, flow.family);
     this.#discard(datagram);
-    return "complete";
+    return bytes <= DATAGRAM_BYTES_MAX ? "complete" : "bad-fragment";
   }
 
   /** Give up datagrams whose time is over. */
@@ -124,7 +134,7 @@ export class Reassembly {
   }
 
   #find(flow: Flow): number {
-    const key = flow.protocol | (flow.family << 8);
+    const key = keyOf(flow);
     let link = this.#buckets[this.#bucket(flow.words, 0, flow.identification)]!;
     while (link !== 0) {
       const at = (link - 1) * DATAGRAM_WORDS;
@@ -155,7 +165,7 @@ export class Reassembly {
     this.#freeDatagram = words[at + CHAIN]!;
     words.set(flow.words, at + KEY);
     words[at + 8] = flow.identification;
-    words[at + 9] = flow.protocol | (flow.family << 8);
+    words[at + 9] = keyOf(flow);
     words.fill(0, at + KEY_WORDS, at + DATAGRAM_WORDS);
     words[at + TOTAL] = -1;
     words[at + DEADLINE] = (nowMs + this.#timeoutMs) | 0;
@@ -176,20 +186,21 @@ export class Reassembly {
     this.#discard(this.#oldest - 1);
   }
 
-  /** @returns false, with the datagram discarded, when the fragment contradicts what is already here. */
-  #insert(datagram: number, packet: Packet, flow: Flow, length: number): boolean {
+  /** @returns why the datagram must be discarded: the fragment contradicts what is here, or there is no room. */
+  #insert(
+    datagram: number,
+    packet: Packet,
+    flow: Flow,
+    payloadAt: number,
+    length: number,
+  ): "bad-fragment" | "fragments-full" | undefined {
     const words = this.#datagrams;
     const at = datagram * DATAGRAM_WORDS;
     const offset = flow.fragmentOffset;
     const end = offset + length;
     const total = words[at + TOTAL]!;
-    const isContradiction =
-      (total >= 0 && (end > total || (!flow.hasMoreFragments && end !== total))) ||
-      words[at + FRAGMENT_COUNT]! >= FRAGMENTS_MAX;
-    if (isContradiction) {
-      this.#discard(datagram);
-      return false;
-    }
+    if (total >= 0 && (end > total || (!flow.hasMoreFragments && end !== total))) return "bad-fragment";
+    if (words[at + FRAGMENT_COUNT]! >= FRAGMENTS_MAX) return "bad-fragment";
     // Find the neighbours in order of offset.
     let before = 0;
     let link = words[at + FIRST_FRAGMENT]!;
@@ -197,31 +208,21 @@ export class Reassembly {
       const blockAt = (link - 1) * BLOCK_WORDS;
       const itsOffset = this.#blockWords[blockAt + OFFSET]!;
       const itsEnd = itsOffset + this.#blockWords[blockAt + LENGTH]!;
-      if (itsOffset === offset && itsEnd === end) return true; // an exact repetition is harmless
-      if (itsOffset < end && offset < itsEnd) {
-        this.#discard(datagram); // overlap: RFC 5722 discards everything, and so does Linux for IPv4
-        return false;
-      }
+      if (itsOffset === offset && itsEnd === end) return undefined; // an exact repetition is harmless
+      // Overlap: RFC 5722 discards everything, and so does Linux for IPv4.
+      if (itsOffset < end && offset < itsEnd) return "bad-fragment";
       if (itsOffset > offset) break;
       before = link;
       link = this.#blockWords[blockAt + NEXT_FRAGMENT]!;
     }
     if (!flow.hasMoreFragments) {
-      if (link !== 0) {
-        this.#discard(datagram);
-        return false;
-      }
+      if (link !== 0) return "bad-fragment";
       words[at + TOTAL] = end;
     }
-    if (offset === 0 && !this.#keepHeader(datagram, packet, flow)) {
-      this.#discard(datagram);
-      return false;
-    }
-    const first = this.#store(datagram, packet, flow.transportAt, length);
-    if (first === 0) {
-      this.#discard(datagram);
-      return false;
-    }
+    if (offset === 0 && !this.#keepHeader(datagram, packet, payloadAt - packet.at, flow))
+      return "bad-fragment";
+    const first = this.#store(datagram, packet, payloadAt, length);
+    if (first === 0) return "fragments-full";
     const blockAt = (first - 1) * BLOCK_WORDS;
     this.#blockWords[blockAt + OFFSET] = offset;
     this.#blockWords[blockAt + LENGTH] = length;
@@ -231,11 +232,10 @@ export class Reassembly {
     words[at + RECEIVED]! += length;
     words[at + FRAGMENT_COUNT]!++;
     if (packet.length > words[at + LARGEST]!) words[at + LARGEST] = packet.length;
-    return true;
+    return undefined;
   }
 
-  #keepHeader(datagram: number, packet: Packet, flow: Flow): boolean {
-    const bytes = flow.transportAt - packet.at;
+  #keepHeader(datagram: number, packet: Packet, bytes: number, flow: Flow): boolean {
     if (bytes > HEADER_BYTES_MAX) return false;
     const from = datagram * HEADER_BYTES_MAX;
     const { bytes: source, at } = packet;
@@ -309,7 +309,7 @@ export class Reassembly {
       view.setUint16(packet.at + 10, finish(sum(view, packet.at, headerBytes, 0)));
     } else {
       const nextHeaderAt = packet.at + this.#datagrams[at + NEXT_HEADER_OFFSET]!;
-      removeFragmentHeader(packet, packet.at + headerBytes - 8, nextHeaderAt);
+      removeFragmentHeader(packet, packet.at + headerBytes - FRAGMENT_HEADER_BYTES, nextHeaderAt);
     }
     packet.fragmentBytesMax = this.#datagrams[at + LARGEST]!;
     packet.fragmentIdentification = this.#datagrams[at + 8]!;
@@ -341,6 +341,16 @@ export class Reassembly {
     this.#freeDatagram = datagram + 1;
     this.waitingCount--;
   }
+}
+
+/** Where the fragment's data begins; in IPv6 that may be an extension header, which `flow` has read on through. */
+function fragmentPayloadAt(flow: Flow): number {
+  return flow.family === 6 ? flow.fragmentHeaderAt + FRAGMENT_HEADER_BYTES : flow.transportAt;
+}
+
+/** Only IPv4 counts the protocol among the things that tell datagrams apart (RFC 791 section 3.2, RFC 8200 section 4.5). */
+function keyOf(flow: Flow): number {
+  return flow.family === 6 ? 6 << 8 : flow.protocol | (4 << 8);
 }
 
 /** Take the 8-byte IPv6 fragment header out of a packet, which then begins 8 bytes later in its buffer. */
