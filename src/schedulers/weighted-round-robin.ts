@@ -1,13 +1,15 @@
 /**
- * wrr: every destination as often as its weight says, in IPVS's interleaving (net/netfilter/ipvs/ip_vs_wrr.c as
- * described by the reference, 3.2). A level goes down from the highest weight in steps of the greatest common divisor;
- * at each level the list is walked once and everyone whose weight reaches the level is served.
+ * wrr: every destination as often as its weight says, in IPVS's interleaving (net/netfilter/ipvs/ip_vs_wrr.c
+ * as described by the reference, 3.2). A level goes down from the highest weight in steps of the greatest
+ * common divisor; at each level the list is walked once and everyone whose weight reaches the level is
+ * served.
  *
- * Faithful in two surprises: every edit sends the walk back to the list's head, and the level is kept when a destination
- * is added, so that weights 1 then 2 begin B A B, not B B A.
+ * Faithful in two surprises: every edit sends the walk back to the list's head, and the level is kept when a
+ * destination is added, so that weights 1 then 2 begin B A B, not B B A.
  */
 import type { Scheduler } from "../nat/contracts/scheduler.ts";
 import type { Destination } from "../nat/destination.ts";
+import { greatestCommonDivisor } from "./selection.ts";
 
 const HEAD = -1;
 
@@ -59,7 +61,7 @@ export const weightedRoundRobin = (): Scheduler => {
     },
     changed(_change, destinations) {
       current = HEAD;
-      step = greatestCommonDivisor(destinations);
+      step = commonStep(destinations);
       topLevel = highestWeight(destinations);
       if (topLevel > 0) topLevel -= step - 1;
       if (level > topLevel || level === 0) level = topLevel;
@@ -69,9 +71,9 @@ export const weightedRoundRobin = (): Scheduler => {
 };
 
 /**
- * How far the level may fall at once after a whole pass in vain: to the next one that somebody reaches, but not past
- * the lowest above zero, where the walk decides whether to stop. Without it a weight of 2^31 on an overloaded
- * destination would cost 2^31 passes.
+ * How far the level may fall at once after a whole pass in vain: to the next one that somebody reaches, but
+ * not past the lowest above zero, where the walk decides whether to stop. Without it a weight of 2^31 on an
+ * overloaded destination would cost 2^31 passes.
  */
 function emptyLevels(level: number, step: number, highest: number): number {
   const toLowest = Math.ceil(level / step) * step - step;
@@ -80,16 +82,8 @@ function emptyLevels(level: number, step: number, highest: number): number {
 }
 
 /** Of the weights above zero; 1 when there are none. */
-function greatestCommonDivisor(destinations: readonly Destination[]): number {
-  let divisor = 0;
-  for (const { weight } of destinations) {
-    let a = divisor;
-    let b = weight;
-    while (b !== 0) [a, b] = [b, a % b];
-    divisor = a;
-  }
-  return divisor === 0 ? 1 : divisor;
-}
+const commonStep = (destinations: readonly Destination[]): number =>
+  destinations.reduce((step, { weight }) => greatestCommonDivisor(step, weight), 0) || 1;
 
 function highestWeight(destinations: readonly Destination[]): number {
   let highest = 0;

@@ -1,0 +1,22 @@
+/**
+ * dh: one of 256 buckets by the packet's destination address, of use where one service has many virtual
+ * addresses (ip_vs_dh.c; reference 3.9). Buckets go to the destinations in turn, whatever their weights; one
+ * that may take no connection is not replaced by another: the connection is refused.
+ */
+import type { Scheduler } from "../nat/contracts/scheduler.ts";
+import { foldAddress, hash32 } from "./address-hash.ts";
+import { isEligible } from "./selection.ts";
+
+/** IP_VS_DH_TAB_BITS. */
+const BUCKET_BITS = 8;
+
+export const destinationHashing = (): Scheduler => ({
+  name: "dh",
+  // Bucket k belongs to element k modulo n of the list: there is nothing to store.
+  pick(destinations, flow) {
+    if (destinations.length === 0) return undefined;
+    const bucket = hash32(foldAddress(flow.words, 4), BUCKET_BITS);
+    const destination = destinations[bucket % destinations.length]!;
+    return isEligible(destination) ? destination : undefined;
+  },
+});
