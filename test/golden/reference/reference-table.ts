@@ -1,6 +1,6 @@
 /**
  * Facts about Linux IPVS that tests compare with, as text files beside this one: the tables of the project's reference in
- * their markdown form (tcp-*, sctp-*), and what a running kernel was seen to do (tcp-transitions*, scheduler-*, rates).
+ * their markdown form (tcp-*, sctp-*), and what a running kernel was seen to do (tcp-transitions*, rates).
  */
 import { readFileSync } from "node:fs";
 
