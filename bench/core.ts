@@ -2,9 +2,8 @@
  * `npm run bench`: the core alone, layer by layer, in one process. What it costs in nanoseconds, heap and memory; the
  * datapath and the kernel are not in it (`npm run bench:net`).
  */
-import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { describeMachine, today } from "./machine.ts";
+import { describeMachine, today, writeResult } from "./machine.ts";
 import { connectionTableBenchmark, memoryBenchmark } from "./nat/connection-table.ts";
 import { directorBenchmark } from "./nat/director.ts";
 import { pickBenchmark } from "./schedulers/pick.ts";
@@ -76,7 +75,4 @@ show(
     ],
   )}`,
 );
-if (options.out !== "-") {
-  writeFileSync(options.out, `${parts.join("\n\n")}\n`);
-  console.log(`Written to ${options.out}`);
-}
+if (options.out !== "-") writeResult(options.out, parts.join("\n\n"));

@@ -1,7 +1,8 @@
-/** Where a benchmark ran: printed above every result, because no figure means anything without it. */
+/** Where a benchmark ran, printed above every result, since no figure means anything without it; and where it goes. */
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, release, totalmem } from "node:os";
+import { dirname } from "node:path";
 
 /** Taken before the benchmark adds its own. */
 const loadBefore = loadavg()[0]!;
@@ -22,6 +23,13 @@ export function describeMachine(): string[] {
 
 /** Date of a result's file name. */
 export const today = (): string => new Date().toISOString().slice(0, 10);
+
+/** Keep a result in the tree, and say where. */
+export function writeResult(file: string, text: string): void {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, `${text}\n`);
+  console.log(`\nWritten to ${file}`);
+}
 
 function commit(): string {
   try {

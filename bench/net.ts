@@ -3,10 +3,9 @@
  * directors (ABCDE, ABCDE, ...), so that what else the machine does falls on all of them; figures are medians.
  */
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Laboratory } from "../src/cli/demo/laboratory.ts";
-import { describeMachine, today } from "./machine.ts";
+import { describeMachine, today, writeResult } from "./machine.ts";
 import { cpuTime } from "./net/cpu.ts";
 import { PEERS, type Peer } from "./net/peers.ts";
 import { QUANTITIES, type Quantity } from "./net/quantities.ts";
@@ -53,10 +52,7 @@ try {
   const text = await run();
   console.log(`\n${text}`);
   const file = options.out ?? (only.length === 0 ? `bench/results/${today()}-net.txt` : undefined);
-  if (file !== undefined) {
-    writeFileSync(file, `${text}\n`);
-    console.log(`\nWritten to ${file}`);
-  }
+  if (file !== undefined) writeResult(file, text);
 } finally {
   await laboratory.close();
 }
