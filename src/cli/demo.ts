@@ -46,6 +46,7 @@ async function demo(options: DemoOptions): Promise<void> {
   checkRequirements();
   const stopSignal = firstStopSignal();
   const before = await hostState();
+  await reportLeftovers();
   const laboratory = await Laboratory.create();
   const story = new Story(painter(), options.json ? () => {} : (text) => process.stdout.write(text));
   try {
@@ -104,6 +105,13 @@ function directorConfiguration(): DirectorConfig {
   const result = parseConfig(FOUNDING_CONFIGURATION);
   if (!result.ok) throw new Error(`The demo's configuration has mistakes: ${JSON.stringify(result.issues)}`);
   return result.config.director;
+}
+
+/** What a demo left that was killed together with its guardian. Its owner being gone is only what we see from here. */
+async function reportLeftovers(): Promise<void> {
+  for (const name of await Laboratory.leftovers()) {
+    process.stderr.write(`left over from an earlier run: ip netns delete ${name}\n`);
+  }
 }
 
 interface StopSignal {

@@ -10,11 +10,12 @@ import type { FoundingNetwork } from "./founding-network.ts";
 type Paint = ReturnType<typeof painter>;
 
 const PICTURE = `
-     client                  director                     real servers
-                     ┌───────────────────────┐
-  202.100.1.2 ───────┤ VIP  202.103.106.5    ├───────┬─── A  172.16.0.2  web :80
-         202.100.1.1 │      on no interface  │ 172.16.0.1
-                     └───────────────────────┘       └─── B  172.16.0.3  web :8000, ftp :21
+     client                     director                          real servers
+                        ┌───────────────────────┐
+  202.100.1.2 ──────────┤ VIP  202.103.106.5    ├────────────┬── A  172.16.0.2  web :80
+            202.100.1.1 │      on no interface  │ 172.16.0.1 │
+                        └───────────────────────┘            └── B  172.16.0.3  web :8000, ftp :21
+
 `;
 
 export class Story {
