@@ -22,7 +22,7 @@ export interface HostFacts {
 }
 
 /** Of every interface and of `all` and `default`. */
-const IPV4_CONF = ["forwarding", "rp_filter", "accept_redirects"];
+const IPV4_CONF = ["forwarding", "rp_filter", "accept_local", "accept_redirects"];
 const IPV6_CONF = ["forwarding", "accept_ra", "proxy_ndp", "disable_ipv6"];
 
 /** @param targets - addresses to find routes to: virtual addresses and real servers. */

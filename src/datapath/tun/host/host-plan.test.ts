@@ -81,6 +81,7 @@ describe("host plan", () => {
     expect(planned([VIP], RIPS, facts())).toEqual([
       "sysctl -w net.ipv4.ip_forward=1   # was 0",
       "sysctl -w net.ipv4.conf.vs0.forwarding=1",
+      "sysctl -w net.ipv4.conf.vs0.accept_local=1",
       "ip link set dev vs0 group 7683",
       "ip rule add priority 7683 iif vs0 lookup main suppress_ifgroup 7683 protocol 183",
       "ip rule add priority 7684 iif vs0 unreachable protocol 183",
@@ -170,6 +171,7 @@ describe("host plan", () => {
         ["net/ipv4/ip_forward", "1"],
         ["net/ipv4/conf/default/rp_filter", "0"],
         ["net/ipv4/conf/default/forwarding", "1"],
+        ["net/ipv4/conf/vs0/accept_local", "1"],
       ]),
       links: LINKS.map((link) => ({ ...link, group: link.name === "vs0" ? 7683 : 0 })),
       routes: [route(VIP, 4), route("0.0.0.0", 4, { prefixLength: 0, table: 7683 })],

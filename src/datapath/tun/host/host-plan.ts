@@ -95,6 +95,9 @@ function forwarding({ device }: HostConfig, family: Family, facts: HostFacts): S
     sysctl("net/ipv4/ip_forward", "1", facts, alongside),
     sysctl(`net/ipv4/conf/${device}/forwarding`, "1", facts),
     sysctl(`net/ipv4/conf/${device}/rp_filter`, isStrict ? LOOSE_REVERSE_PATH : "0", facts),
+    // This host's own "fragmentation needed" about packets to clients comes back from the director translated for the
+    // server, with this host's address as source: without this the kernel takes it for a forgery, a silent black hole.
+    sysctl(`net/ipv4/conf/${device}/accept_local`, "1", facts),
   ];
 }
 
