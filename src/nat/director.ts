@@ -311,15 +311,13 @@ export class Director {
 
   #toClient(packet: Packet, flow: Flow, record: number): Verdict {
     // A router looks at TTL and MTU before anything else, and answers in its own name.
-    if (this.#hopChange === -1) {
-      if (hops(packet, flow) <= 1) {
-        return this.#ownError(packet, flow, HOPS_EXCEEDED, 0) ? REPLY : DROP["ttl-expired"];
-      }
-      if (!this.#fits(packet, flow, this.clientMtuBytes)) {
-        return this.#ownError(packet, flow, TOO_BIG, this.clientMtuBytes) ? REPLY : DROP["too-big"];
-      }
-      changeHops(packet, flow.family, -1);
+    if (this.#hopChange === -1 && hops(packet, flow) <= 1) {
+      return this.#ownError(packet, flow, HOPS_EXCEEDED, 0) ? REPLY : DROP["ttl-expired"];
     }
+    if (!this.#fits(packet, flow, this.clientMtuBytes)) {
+      return this.#ownError(packet, flow, TOO_BIG, this.clientMtuBytes) ? REPLY : DROP["too-big"];
+    }
+    if (this.#hopChange === -1) changeHops(packet, flow.family, -1);
     const table = this.connections;
     const destination = this.services.destination(table.server(record));
     this.#follow(packet, flow, record, TcpSide.output, destination);
