@@ -14,14 +14,19 @@ export async function ask<T>(method: "GET" | "POST", path: string): Promise<T> {
   return (text === "" ? undefined : JSON.parse(text)) as T;
 }
 
-/** Lines of a stream, until the daemon ends it or the caller stops reading. Each is awaited by `for await`. */
-export async function* stream<T>(path: string): AsyncGenerator<T> {
+/**
+ * Open a stream of JSON lines. @returns its values, until the daemon ends it or the caller stops reading, once the daemon
+ * has begun.
+ */
+export async function openStream<T>(path: string): Promise<AsyncGenerator<T>> {
   const response = await send("GET", path);
-  if (response.statusCode !== 200) {
-    let text = "";
-    for await (const chunk of response) text += chunk;
-    throw refusal(text);
-  }
+  if (response.statusCode === 200) return values<T>(response);
+  let text = "";
+  for await (const chunk of response) text += chunk;
+  throw refusal(text);
+}
+
+async function* values<T>(response: IncomingMessage): AsyncGenerator<T> {
   try {
     for await (const line of createInterface({ input: response }))
       if (line !== "") yield JSON.parse(line) as T;

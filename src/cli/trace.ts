@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import type { TraceLine } from "../control/datapath-protocol.ts";
 import { parseTraceFilter } from "../control/trace-filter.ts";
-import { stream } from "./control-client.ts";
+import { openStream } from "./control-client.ts";
 import { CommandFailure, ExitCode } from "./exit-code.ts";
 import { painter } from "./terminal.ts";
 
@@ -38,7 +38,9 @@ async function trace(
     throw new CommandFailure(`--count is ${options.count}, expected a number from 1`, ExitCode.usage);
   const paint = painter();
   let count = 0;
-  for await (const line of stream<TraceLine>(`/v1/trace?filter=${encodeURIComponent(filter)}`)) {
+  const lines = await openStream<TraceLine>(`/v1/trace?filter=${encodeURIComponent(filter)}`);
+  process.stderr.write(`tracing ${filter || "every packet"}; Ctrl-C ends it\n`);
+  for await (const line of lines) {
     process.stdout.write(`${options.json ? JSON.stringify(line) : formatTraceLine(line, paint)}\n`);
     if (++count >= countMax) return;
   }

@@ -6,7 +6,7 @@
  * packets only when somebody is there to take them. What fails undoes what came before it.
  */
 import { isDeepStrictEqual } from "node:util";
-import { openTunDevice, type TunDevice } from "../datapath/tun/device.ts";
+import { openTunDevice, TUN_PATH, type TunDevice } from "../datapath/tun/device.ts";
 import type { HostConfig } from "../datapath/tun/host/host-config.ts";
 import { SystemCallError } from "../datapath/tun/system-call.ts";
 import type { Config } from "./config/config.ts";
@@ -51,8 +51,9 @@ export class Daemon {
   readonly #startedMs = performance.now();
   readonly #timers = new Set<NodeJS.Timeout>();
   #config: Config;
-  #reload: Promise<unknown> = Promise.resolve();
+  #lastChange: Promise<unknown> = Promise.resolve();
   #isStopping = false;
+  #isDrainCheckDue = false;
   /** Settles when the daemon has ended by itself: the reason, ready to be shown. Never when it was stopped. */
   readonly failed: Promise<DaemonError>;
 
@@ -73,8 +74,8 @@ export class Daemon {
         await daemon.#begin();
         return daemon;
       } catch (error) {
-        await daemon.#thread.stop();
-        throw error;
+        const end = await daemon.#thread.stop();
+        throw end instanceof Error ? end : error; // a thread that died says why; the request only that it did
       }
     } catch (error) {
       host.close();
@@ -110,7 +111,7 @@ export class Daemon {
     await this.#thread.request("apply", this.#config.director.services);
     this.#host.apply(this.#config, NOTHING_DRAINS);
     await this.#thread.request("setPaths", this.#host.paths(this.#config, NOTHING_DRAINS));
-    this.#host.watch(() => this.#enqueue(() => this.#fitHost()));
+    this.#host.watch(() => this.#fitHostLater());
     this.#announce();
     for (const delayMs of ANNOUNCE_AGAIN_MS) this.#later(delayMs, () => this.#announce());
   }
@@ -162,8 +163,8 @@ export class Daemon {
   async stop(): Promise<void> {
     if (this.#isStopping) return;
     this.#isStopping = true;
+    await this.#lastChange;
     for (const timer of this.#timers) clearTimeout(timer);
-    await this.#reload;
     try {
       this.#host.close();
     } catch (error) {
@@ -180,19 +181,28 @@ export class Daemon {
     const draining = await this.#thread.request("draining", undefined);
     this.#host.apply(this.#config, draining);
     await this.#thread.request("setPaths", this.#host.paths(this.#config, draining));
-    if (draining.serverAddresses.length > 0)
-      this.#later(DRAIN_CHECK_MS, () => this.#enqueue(() => this.#fitHost()));
+    if (draining.serverAddresses.length === 0 || this.#isDrainCheckDue) return;
+    this.#isDrainCheckDue = true;
+    this.#later(DRAIN_CHECK_MS, () => {
+      this.#isDrainCheckDue = false;
+      this.#fitHostLater();
+    });
   }
 
-  /** One change of the host at a time. Failures are the caller's, and logged for those that have none. */
-  #enqueue<T>(act: () => Promise<T>): Promise<T> {
-    const result = this.#reload.then(act);
-    this.#reload = result.catch((error) => {
-      if (!this.#isStopping && !(error instanceof DaemonError)) this.#log("warning", messageOf(error));
+  /** When nobody waits for it, so that a failure is only logged. */
+  #fitHostLater(): void {
+    this.#enqueue(() => this.#fitHost()).catch((error) => {
+      if (!this.#isStopping) this.#log("warning", messageOf(error));
     });
-    return result.catch((error) => {
+  }
+
+  /** One change of the host at a time. */
+  #enqueue<T>(act: () => Promise<T>): Promise<T> {
+    const result = this.#lastChange.then(act).catch((error) => {
       throw asDaemonError(error);
     });
+    this.#lastChange = result.catch(() => {}); // whoever asked is told
+    return result;
   }
 
   #announce(): void {
@@ -259,33 +269,36 @@ function attempt<T>(act: () => T): T {
 /** A failure of the system in words that say what to do about it. Everything else stays what it is. */
 function asDaemonError(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof DaemonError) return error;
+  const isOfTheSystem =
+    /^(SystemCallError|HostChangeError|JournalBusyError|AggregateError)$/.test(error.name) ||
+    "syscall" in error ||
+    (error.name === "Error" && error.message.startsWith("Cannot "));
+  if (!isOfTheSystem) return error;
   const advice = adviceOn(error);
-  const isKnown =
-    advice !== undefined || /^(SystemCallError|HostChangeError|JournalBusyError)$/.test(error.name);
-  if (!isKnown) return error;
   return new DaemonError(advice === undefined ? error.message : `${error.message}\n${advice}`, {
     cause: error,
   });
 }
 
-function adviceOn(error: Error): string | undefined {
-  const code = "code" in error && typeof error.code === "string" ? error.code : "";
-  const isTunClosed = error instanceof SystemCallError && error.call.startsWith("open ") && code === "EACCES";
-  return isTunClosed
-    ? "Its mode keeps this user out (0666 is usual): run as root, or change the mode"
-    : ADVICE[code];
-}
+const MORE_RIGHTS = "run it as root, or try it in a namespace of your own: unshare -Urn vsnat run";
 
-const ADVICE: Readonly<Record<string, string>> = {
-  EPERM:
-    "This needs CAP_NET_ADMIN: run it as root, or try it in a namespace of your own: unshare -Urn vsnat run",
-  EACCES:
-    "This needs more rights: run it as root, or try it in a namespace of your own: unshare -Urn vsnat run",
-  EROFS:
-    "/proc/sys is read-only here, as in most containers: set the sysctl outside, or run with more privileges",
-  ENOENT:
-    "Is the TUN driver there? Load it (modprobe tun), or give the container /dev/net/tun; vsnat doctor says more",
-  ENODEV:
-    "Is the TUN driver there? Load it (modprobe tun), or give the container /dev/net/tun; vsnat doctor says more",
-  EBUSY: "The name of the device is taken: remove it (ip link del), or set another with host.device",
-};
+function adviceOn(error: Error): string | undefined {
+  const code = "code" in error ? error.code : undefined;
+  if (error instanceof SystemCallError && error.call === `open ${TUN_PATH}`) {
+    if (code === "EACCES")
+      return "Its mode keeps this user out (0666 is usual): run as root, or change the mode";
+    if (code === "EPERM") return "This container may not use the device: allow it (--device /dev/net/tun)";
+    return "Is the TUN driver there? modprobe tun; in a container: --device /dev/net/tun. vsnat doctor says more";
+  }
+  switch (code) {
+    case "EPERM":
+    case "EACCES":
+      return `This needs CAP_NET_ADMIN: ${MORE_RIGHTS}`;
+    case "EROFS":
+      return "/proc/sys is read-only here, as in most containers: set the sysctl outside, or give more privileges";
+    case "EBUSY":
+      return "The name of the device is taken: remove it (ip link del), or set another with host.device";
+    default:
+      return undefined;
+  }
+}
