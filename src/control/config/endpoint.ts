@@ -4,8 +4,9 @@
  * Addresses come out in canonical form (RFC 5952 for IPv6, without brackets). Names are not resolved: a balancer whose
  * configuration depends on DNS starts only when DNS works. Ports are always numbers for the same reason.
  */
-import { BlockList, isIPv4, isIPv6, SocketAddress } from "node:net";
+import { BlockList } from "node:net";
 import type { ServiceProtocol } from "../../nat/configuration.ts";
+import { formatAddress, parseAddress as parseIp } from "../../wire/address.ts";
 import type { Parsed } from "./parsed.ts";
 
 export type AddressFamily = "ipv4" | "ipv6";
@@ -46,24 +47,26 @@ const ADDRESS_WANTED = "an IPv4 address, or an IPv6 address in brackets (names a
 
 /** @param text - an address, IPv6 without brackets */
 export function parseAddress(text: string): Parsed<{ address: string; family: AddressFamily }> {
-  const family = isIPv4(text) ? "ipv4" : isIPv6(text) && !text.includes("%") ? "ipv6" : undefined;
-  if (family === undefined) return { wanted: ADDRESS_WANTED };
-  if (NOT_UNICAST[family].check(text, family)) {
+  const parsed = parseIp(text);
+  if (parsed === undefined) return { wanted: ADDRESS_WANTED };
+  const family = parsed.family === 4 ? "ipv4" : "ipv6";
+  const address = formatAddress(parsed.family, parsed.words);
+  if (NOT_UNICAST[family].check(address, family)) {
     return {
       wanted:
         "a unicast address that routers forward (not loopback, link-local, multicast, broadcast or 0.0.0.0)",
     };
   }
-  return { value: { address: new SocketAddress({ address: text, family }).address, family } };
+  return { value: { address, family } };
 }
 
 /** @param text - `ADDRESS`, `ADDRESS:PORT`, `[IPV6]` or `[IPV6]:PORT` */
 export function parseEndpoint(text: string): Parsed<EndpointText> {
-  if (isIPv6(text)) return { wanted: `the IPv6 address in brackets, as in "[${text}]:80"` };
+  if (isIpv6(text)) return { wanted: `the IPv6 address in brackets, as in "[${text}]:80"` };
   const match = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/s.exec(text);
   if (match === null) return { wanted: "ADDRESS:PORT, as in 172.16.0.2:80 or [fd00::2]:80" };
   const [, bracketed, bare, portText] = match;
-  if (bracketed !== undefined && !isIPv6(bracketed))
+  if (bracketed !== undefined && !isIpv6(bracketed))
     return { wanted: "an IPv6 address between the brackets" };
   const parsed = parseAddress(bracketed ?? bare ?? "");
   if ("wanted" in parsed) return parsed;
@@ -95,3 +98,5 @@ function parsePort(text: string): number | undefined {
 /** `ADDRESS:PORT`, IPv6 in brackets. */
 export const formatEndpoint = (address: string, port: number): string =>
   address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+
+const isIpv6 = (text: string): boolean => parseIp(text)?.family === 6;
