@@ -71,7 +71,10 @@ export class Director {
   readonly services: ServiceBook;
   readonly traffic = new Traffic();
   readonly reassembly: Reassembly;
-  /** By verdict code: kinds first, then drop reasons. */
+  /**
+   * By verdict code: kinds first, then drop reasons. One for every packet received, and one more for every unfinished
+   * datagram that was given up (fragment-timeout, fragments-full), whose fragments were counted as held.
+   */
   readonly verdictCounts = new Float64Array(VERDICT_KINDS.length + DROP_REASONS.length);
   /** Connections ever made. */
   createdCount = 0;
@@ -145,7 +148,7 @@ export class Director {
       if (record < 0) break;
       this.#remove(record);
     }
-    this.reassembly.advance(now);
+    this.verdictCounts[DROP["fragment-timeout"].code]! += this.reassembly.advance(now);
     if (now < this.#nextEstimateMs) return;
     this.traffic.estimate();
     this.services.estimate();
@@ -176,7 +179,10 @@ export class Director {
     let dissection = flow.dissect(packet);
     if (dissection !== "ok") return DROP[dissection];
     if (flow.isFragment) {
+      const { evictedCount } = this.reassembly;
       const outcome = this.reassembly.accept(packet, flow, this.#nowMs);
+      // Who had to make room was only held before, and nothing else will be sent of it.
+      this.verdictCounts[DROP["fragments-full"].code]! += this.reassembly.evictedCount - evictedCount;
       if (outcome === "held") return HELD;
       if (outcome !== "complete") return DROP[outcome];
       dissection = flow.dissect(packet);
@@ -372,8 +378,8 @@ export class Director {
     if (!this.services.isToVirtual(flow)) return this.#pass(packet, flow);
     const type = packet.view.getUint8(flow.transportAt);
     const isEchoRequest = type === (flow.family === 4 ? IcmpType.echoRequest : Icmpv6Type.echoRequest);
-    if (!isEchoRequest || !this.#settings.answerEcho || !isUnicastSource(flow))
-      return DROP["unknown-protocol"];
+    if (!isEchoRequest || !this.#settings.answerEcho) return DROP["unknown-protocol"];
+    if (!isUnicastSource(flow) || this.services.isFromVirtual(flow)) return DROP.martian;
     return this.#replies.echo(packet, flow) ? REPLY : DROP["bad-checksum"];
   }
 

@@ -61,8 +61,6 @@ export class Reassembly {
   #newest = 0;
   /** Datagrams waiting for fragments. */
   waitingCount = 0;
-  /** Datagrams given up because their time was over. */
-  timedOutCount = 0;
   /** Datagrams given up to make room for newer ones. */
   evictedCount = 0;
 
@@ -116,14 +114,16 @@ export class Reassembly {
     return bytes <= DATAGRAM_BYTES_MAX ? "complete" : "bad-fragment";
   }
 
-  /** Give up datagrams whose time is over. */
-  advance(nowMs: number): void {
+  /** Give up datagrams whose time is over. @returns how many */
+  advance(nowMs: number): number {
+    let count = 0;
     while (this.#oldest !== 0) {
       const datagram = this.#oldest - 1;
-      if (((this.#datagrams[datagram * DATAGRAM_WORDS + DEADLINE]! - nowMs) | 0) > 0) return;
-      this.timedOutCount++;
+      if (((this.#datagrams[datagram * DATAGRAM_WORDS + DEADLINE]! - nowMs) | 0) > 0) break;
+      count++;
       this.#discard(datagram);
     }
+    return count;
   }
 
   /** An IPv6 "atomic" fragment is a whole packet with a superfluous header (RFC 6946): only the header goes. */
