@@ -173,8 +173,7 @@ export class LocalityCache {
     const members = this.#destinations;
     for (let member = 0; member < members.length; member++) {
       const one = members[member]!;
-      if (!one.isAvailable && one.address === added.address && one.port === added.port)
-        members[member] = added;
+      if (!one.isAvailable && one.address === address && one.port === port) members[member] = added;
     }
   }
 

@@ -15,10 +15,10 @@ import { greatestCommonDivisor, isAnyEligible, isEligible } from "./selection.ts
 import { sipHashWord } from "./sip-hash.ts";
 
 /** The prime of IP_VS_MH_TAB_INDEX 12. More destinations than this and the last have no slot. */
-const SLOT_COUNT = 4093;
+export const SLOT_COUNT = 4093;
 /** Half the index: turns a visit are below 2^6. */
 const WEIGHT_BITS = 6;
-const FIRST_KEY = 2_654_435_761;
+export const FIRST_KEY = 2_654_435_761;
 const SECOND_KEY = 2_654_446_892;
 const FREE = -1;
 
@@ -72,8 +72,14 @@ export function maglevSteps({ words, port }: Pick<Destination, "words" | "port">
   };
 }
 
-/** Once a change of the list, not a packet: allocates a little. */
-function fillMaglevTable(slots: Int32Array, destinations: readonly Destination[]): void {
+/**
+ * @param slots - SLOT_COUNT of them; indexes in the list are written here. Once a change, not a packet:
+ * allocates.
+ */
+export function fillMaglevTable(
+  slots: Int32Array,
+  destinations: readonly Pick<Destination, "words" | "port" | "lastWeight">[],
+): void {
   slots.fill(FREE);
   let divisor = 0;
   let highest = 0;
