@@ -6,6 +6,7 @@ import { parseConfig } from "../control/config/config.ts";
 import { formatIssue } from "../control/config/issue.ts";
 import { configJsonSchema } from "../control/config/json-schema.ts";
 import { DROP_REASONS } from "../nat/drop-reason.ts";
+import { SCHEDULERS } from "../schedulers/registry.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const read = (path: string): string => readFileSync(new URL(path, ROOT), "utf8");
@@ -40,6 +41,10 @@ function keysOf({ properties = {}, items, anyOf = [] }: Schema): string[] {
 
 it.each([...new Set(keysOf(configJsonSchema() as Schema))])("docs/configuration.md explains %s", (key) => {
   expect(CONFIGURATION).toContain(`\`${key}\``);
+});
+
+it.each(Object.keys(SCHEDULERS))("docs/configuration.md explains the scheduler %s", (name) => {
+  expect(CONFIGURATION).toMatch(new RegExp(`^\\| \`${name}\` \\| `, "m"));
 });
 
 it.each(DROP_REASONS)("docs/management.md explains the drop reason %s", (reason) => {

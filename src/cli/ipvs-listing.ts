@@ -59,7 +59,8 @@ function serviceLine(service: ServiceStatus, { variant, isExact }: ListOptions):
   const name = `${service.protocol.toUpperCase().padEnd(4)} ${endpoint(service, PREFIXED_CHARACTERS - 5)}`;
   if (variant === "stats") return name.padEnd(PREFIXED_CHARACTERS) + largeNumbers(service.counters, isExact);
   if (variant === "rate") return name.padEnd(PREFIXED_CHARACTERS) + largeNumbers(service.rates, isExact);
-  return `${name} ${service.scheduler}`;
+  const flags = service.schedulerFlags ?? [];
+  return `${name} ${service.scheduler}${flags.length > 0 ? ` (${flags.join(",")})` : ""}`;
 }
 
 function serverLine(server: DestinationStatus, { variant, isExact }: ListOptions): string {

@@ -75,7 +75,7 @@ export class Daemon {
         return daemon;
       } catch (error) {
         const end = await daemon.#thread.stop();
-        throw end instanceof Error ? end : error; // a thread that died says why; the request only that it did
+        throw end instanceof Error ? threadFailure(end, config) : error;
       }
     } catch (error) {
       host.close();
@@ -220,6 +220,13 @@ export class Daemon {
     }, delayMs);
     this.#timers.add(timer);
   }
+}
+
+/** Why the thread died at its start: all the memory it needs is taken there. */
+function threadFailure(error: Error, { director: { settings } }: Config): Error {
+  if (!(error instanceof RangeError && /allocation/i.test(error.message))) return error;
+  const wanted = `${settings.connectionsMax} connections`;
+  return new DaemonError(`Cannot make a table for ${wanted}: not enough memory; lower limits.connections`);
 }
 
 function refuseUnfitHost(host: Host, config: Config, log: Log): void {

@@ -190,6 +190,16 @@ test("without /dev/net/tun it says what to do", async () => {
   expect(stderr).toMatch(/modprobe tun/);
 });
 
+test("without memory for its table it says what to do", async () => {
+  const { daemon, director } = founding;
+  await writeFile(daemon.file, configurationText(founding, [web], "limits: { connections: 16777216 }\n"));
+  const run = builtProgram("cli/vsnat.js", "run", "--config", daemon.file);
+  const command = ["prlimit", "--as=2500000000", ...run];
+  const { code, stderr } = await director.attempt(command, { env: daemon.environment });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/not enough memory; lower limits\.connections/);
+});
+
 test("without privileges it says what to do", async () => {
   const { daemon, director } = founding;
   await writeFile(daemon.file, configurationText(founding, [web]));

@@ -138,12 +138,18 @@ function directorConfig({ services, timeouts, limits, ...settings }: ConfigFile)
   };
 }
 
-function serviceConfig({ listen, scheduler, servers }: ConfigFile["services"][number]): ServiceConfig {
+function serviceConfig({
+  listen,
+  scheduler,
+  schedulerFlags,
+  servers,
+}: ConfigFile["services"][number]): ServiceConfig {
   return {
     protocol: listen.protocol,
     address: listen.address,
     port: listen.port,
     scheduler,
+    ...(schedulerFlags === undefined ? {} : { schedulerFlags }),
     destinations: servers.map(({ address: endpoint, ...options }) => {
       return { address: endpoint.address, port: endpoint.port ?? listen.port, ...options };
     }),

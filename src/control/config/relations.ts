@@ -8,7 +8,7 @@ import { formatEndpoint, type ListenText, parseEndpoint, parseListen } from "./e
 import { type ConfigIssue, describeValue, type PathSegment } from "./issue.ts";
 import { type ConfigSource, ISSUES_MAX } from "./source.ts";
 
-type RawServer = Readonly<Record<string, unknown>>;
+type RawMapping = Readonly<Record<string, unknown>>;
 
 export interface Relations {
   readonly issues: readonly ConfigIssue[];
@@ -34,6 +34,7 @@ export function checkRelations(data: unknown, source: ConfigSource): Relations {
       const listenPath = [...path, "listen"];
       issues.push(...duplicates(firstAt, key, listenPath, source, "service"));
     }
+    issues.push(...checkFlags(service, path, source));
     issues.push(...checkServers(service, listen, path, virtualAddresses, source));
     warnings.push(...serviceWarnings(service, path, source));
   }
@@ -43,8 +44,32 @@ export function checkRelations(data: unknown, source: ConfigSource): Relations {
   return { issues, warnings };
 }
 
+/** Schedulers that understand a flag; the rest would ignore it, which nobody can want. */
+const SCHEDULERS_WITH_FLAG: Readonly<Record<string, readonly string[]>> = {
+  "sh-port": ["sh"],
+  "sh-fallback": ["sh"],
+  "mh-port": ["mh", "maglev"],
+  "mh-fallback": ["mh"],
+};
+
+function checkFlags(service: RawMapping, path: readonly PathSegment[], source: ConfigSource): ConfigIssue[] {
+  const { scheduler = "wlc" } = service;
+  return arrayOf(service.schedulerFlags).flatMap((flag, at) => {
+    const able = typeof flag === "string" ? SCHEDULERS_WITH_FLAG[flag] : undefined;
+    if (able === undefined || typeof scheduler !== "string" || able.includes(scheduler)) return [];
+    const found = `${describeValue(flag)} with the scheduler ${describeValue(scheduler)}`;
+    return [
+      source.issueAtValue(
+        [...path, "schedulerFlags", at],
+        found,
+        `the scheduler ${able.join(" or ")}, or no such flag`,
+      ),
+    ];
+  });
+}
+
 function checkServers(
-  service: RawServer,
+  service: RawMapping,
   listen: ListenText | undefined,
   servicePath: readonly PathSegment[],
   virtualAddresses: ReadonlySet<string>,
@@ -87,7 +112,7 @@ function checkServers(
 }
 
 function serviceWarnings(
-  service: RawServer,
+  service: RawMapping,
   path: readonly PathSegment[],
   source: ConfigSource,
 ): ConfigIssue[] {

@@ -6,7 +6,7 @@
  */
 import * as z from "zod";
 import { seconds } from "../../base/environment.ts";
-import { SCTP_STATES, TCP_STATES } from "../../nat/configuration.ts";
+import { SCHEDULER_FLAGS, SCTP_STATES, TCP_STATES } from "../../nat/configuration.ts";
 import { LISTEN_PATTERN, parseEndpoint, parseListen, SERVER_PATTERN } from "./endpoint.ts";
 import { hostSchema } from "./host-schema.ts";
 import { choice, duration, list, mapping, size, textLeaf, whole, yesOrNo } from "./value.ts";
@@ -56,6 +56,11 @@ const service = (schedulers: readonly string[]) =>
         parseListen,
       ),
       scheduler: choice(schedulers, "How a server is picked for a new connection.").default("wlc"),
+      schedulerFlags: list(
+        choice(SCHEDULER_FLAGS, "A flag of the scheduler."),
+        SCHEDULER_FLAGS.length,
+        "Flags of the scheduler, as ipvsadm's -b.",
+      ).optional(),
       app: z
         .string({ error: "the name of an application module" })
         .meta({ description: "Application helper. Accepted with a warning: not supported by this version." })
