@@ -90,7 +90,11 @@ export function rewrite(
       break;
     }
     case Protocol.sctp:
-      if (portDelta !== 0 && !packet.isChecksumPartial) {
+      // Not by the delta: from 65535 to 0 it is zero, which only one's complement cannot tell.
+      if (
+        (sourcePort !== flow.sourcePort || destinationPort !== flow.destinationPort) &&
+        !packet.isChecksumPartial
+      ) {
         const checksumAt = transportAt + SCTP_CHECKSUM_AT;
         view.setUint32(checksumAt, 0);
         // The CRC is transmitted least significant byte first (RFC 9260 appendix A).
