@@ -91,8 +91,9 @@ export class DirectorControl {
         changes.push({ kind: "edit", subject: subject(wanted), connections: destination.connectionCount });
       }
     }
-    if (service.scheduler.name !== config.scheduler) {
-      book.changeScheduler(service, config.scheduler);
+    const { scheduler, schedulerFlags = [] } = config;
+    if (service.scheduler.name !== scheduler || !isSameSet(service.schedulerFlags, schedulerFlags)) {
+      book.changeScheduler(service, scheduler, schedulerFlags);
       changes.push({ kind: "edit", subject: nameOf(service), connections: connectionsOf(service) });
     }
   }
@@ -177,6 +178,7 @@ function serviceStatus(service: VirtualService): ServiceStatus {
     address: service.address,
     port: service.port,
     scheduler: service.scheduler.name,
+    ...(service.schedulerFlags.length > 0 && { schedulerFlags: service.schedulerFlags }),
     counters: countersOf(service.traffic),
     rates: ratesOf(service.traffic),
     destinations: service.destinations.map(destinationStatus),
@@ -225,6 +227,9 @@ function stateName(protocol: number, state: number): string {
   if (protocol === Protocol.sctp) return SCTP_STATE_NAMES[state] ?? "NONE";
   return "UDP";
 }
+
+const isSameSet = <T>(one: readonly T[], other: readonly T[]): boolean =>
+  one.every((item) => other.includes(item)) && other.every((item) => one.includes(item));
 
 const connectionsOf = (service: VirtualService): number =>
   service.destinations.reduce((total, destination) => total + destination.connectionCount, 0);

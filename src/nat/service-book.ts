@@ -85,15 +85,17 @@ export class ServiceBook {
       config.port,
       this.#makeScheduler(config.scheduler, config.schedulerFlags, name),
     );
+    service.schedulerFlags = config.schedulerFlags ?? [];
     this.#services.push(service);
     this.#table.add(service);
     return service;
   }
 
   /** Give a service another scheduler, which begins with the destinations as they are. */
-  changeScheduler(service: VirtualService, name: string, flags?: readonly SchedulerFlag[]): void {
+  changeScheduler(service: VirtualService, name: string, flags: readonly SchedulerFlag[] = []): void {
     const scheduler = this.#makeScheduler(name, flags, service.address);
     service.scheduler = scheduler;
+    service.schedulerFlags = flags;
     // It begins with the whole list, as IPVS's init_service: one by one wrr would begin at the oldest one's weight.
     if (service.destinations.length > 0) scheduler.changed?.("added", service.destinations, 0);
   }

@@ -1,6 +1,6 @@
 /** A virtual service: what clients reach, the scheduler that picks for it, its destinations, newest first. */
 
-import type { ServiceProtocol } from "./configuration.ts";
+import type { SchedulerFlag, ServiceProtocol } from "./configuration.ts";
 import type { Scheduler } from "./contracts/scheduler.ts";
 import type { Destination } from "./destination.ts";
 import { Traffic } from "./traffic.ts";
@@ -15,6 +15,8 @@ export class VirtualService {
   readonly words: Int32Array;
   readonly port: number;
   scheduler: Scheduler;
+  /** With which the scheduler was made. */
+  schedulerFlags: readonly SchedulerFlag[] = [];
   /** Newest first: new ones are put at the head, as in IPVS; every list-walking scheduler depends on it. */
   readonly destinations: Destination[] = [];
   readonly traffic = new Traffic();
