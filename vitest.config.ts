@@ -12,6 +12,8 @@ export default defineConfig({
           name: "unit",
           include: ["src/**/*.test.ts", "test/**/*.test.ts"],
           exclude: ["test/system/**"],
+          // Properties run 100,000 cases and more; on a busy machine that outlasts the default of 5 seconds.
+          testTimeout: 60_000,
         },
       },
       {
