@@ -43,9 +43,14 @@ function count(path) {
   try {
     const report = JSON.parse(readFileSync(path, "utf8"));
     total.passed += report.numPassedTests;
-    total.failed += report.numFailedTests;
+    total.failed += report.numFailedTests + report.testResults.filter(isBrokenFile).length;
     total.skipped += report.numPendingTests + report.numTodoTests;
   } catch (error) {
     say(`No test report: ${error.message}`);
   }
+}
+
+/** A file that failed as a whole (it could not be loaded, or a hook threw) counts as one failed test. */
+function isBrokenFile({ status, assertionResults }) {
+  return status === "failed" && assertionResults.every((test) => test.status !== "failed");
 }
