@@ -31,12 +31,12 @@ export function census(director: Director): string[] {
       );
     for (const node of [record * 2, record * 2 + 1]) {
       const flow = tupleOf(director, node);
-      const text = textOf(flow);
-      const other = tuples.get(text);
-      if (other !== undefined) problems.push(`nodes ${other} and ${node} share ${text}`);
-      tuples.set(text, node);
+      const key = `${flow.protocol} ${flow.family} ${flow.words} ${flow.sourcePort} ${flow.destinationPort}`;
+      const other = tuples.get(key);
+      if (other !== undefined) problems.push(`nodes ${other} and ${node} share ${textOf(flow)}`);
+      tuples.set(key, node);
       const found = table.find(flow);
-      if (found !== node) problems.push(`node ${node}, ${text}, is found as ${found}`);
+      if (found !== node) problems.push(`node ${node}, ${textOf(flow)}, is found as ${found}`);
     }
   }
   if (table.count !== count) problems.push(`the table says ${table.count} connections and has ${count}`);
