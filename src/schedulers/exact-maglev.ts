@@ -34,7 +34,7 @@ export const exactMaglev = ({ flags }: Pick<SchedulerContext, "flags">): Schedul
   const clientHash = new KeyedHash(CLIENT_KEY, CLIENT_KEY);
   /** Index in the list, by slot; all FREE when nobody has a weight. */
   const slots = new Int32Array(SLOT_COUNT).fill(FREE);
-  let isStale = false;
+  let isStale = true;
 
   return {
     name: "maglev",

@@ -18,7 +18,7 @@ import { sipHashWord } from "./sip-hash.ts";
 export const SLOT_COUNT = 4093;
 /** Half the index: turns a visit are below 2^6. */
 const WEIGHT_BITS = 6;
-export const FIRST_KEY = 2_654_435_761;
+const FIRST_KEY = 2_654_435_761;
 const SECOND_KEY = 2_654_446_892;
 const FREE = -1;
 
@@ -27,7 +27,7 @@ export const maglevHashing = ({ flags }: Pick<SchedulerContext, "flags">): Sched
   const isFallingBack = flags.includes("mh-fallback");
   /** Index in the list, by slot; FREE: nobody ever had a weight. */
   const slots = new Int32Array(SLOT_COUNT).fill(FREE);
-  let isStale = false;
+  let isStale = true;
 
   const place = (flow: Flow): number =>
     (foldAddress(flow.words, 0) + (isPortHashed ? flow.sourcePort : 0)) | 0;
@@ -40,7 +40,7 @@ export const maglevHashing = ({ flags }: Pick<SchedulerContext, "flags">): Sched
         isStale = false;
       }
       const value = place(flow);
-      const slot = sipHashWord(value, FIRST_KEY) % SLOT_COUNT;
+      const slot = slotOf(value);
       const index = slots[slot]!;
       if (index === FREE) return undefined;
       const destination = destinations[index]!;
@@ -48,7 +48,7 @@ export const maglevHashing = ({ flags }: Pick<SchedulerContext, "flags">): Sched
       if (!isFallingBack || !isAnyEligible(destinations)) return undefined;
       for (let step = 0; step < SLOT_COUNT; step++) {
         const offset = (step + slot) % SLOT_COUNT;
-        const other = destinations[slots[sipHashWord((value + offset) | 0, FIRST_KEY) % SLOT_COUNT]!]!;
+        const other = destinations[slots[slotOf((value + offset) | 0)]!]!;
         if (isEligible(other)) return other;
       }
       return undefined;
@@ -60,6 +60,9 @@ export const maglevHashing = ({ flags }: Pick<SchedulerContext, "flags">): Sched
   };
 };
 
+/** @param value - folded address plus port, plus offset */
+export const slotOf = (value: number): number => (sipHashWord(value, FIRST_KEY) >>> 0) % SLOT_COUNT;
+
 /** Where a destination begins and how far it jumps. */
 export function maglevSteps({ words, port }: Pick<Destination, "words" | "port">): {
   start: number;
@@ -67,8 +70,8 @@ export function maglevSteps({ words, port }: Pick<Destination, "words" | "port">
 } {
   const value = (foldAddress(words, 0) + port) | 0;
   return {
-    start: sipHashWord(value, FIRST_KEY) % SLOT_COUNT,
-    skip: (sipHashWord(value, SECOND_KEY) % (SLOT_COUNT - 1)) + 1,
+    start: slotOf(value),
+    skip: ((sipHashWord(value, SECOND_KEY) >>> 0) % (SLOT_COUNT - 1)) + 1,
   };
 }
 

@@ -2,7 +2,6 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseAddress } from "../wire/address.ts";
 import { foldAddress } from "./address-hash.ts";
-import { FIRST_KEY } from "./maglev-hashing.ts";
 import { sipHashWord } from "./sip-hash.ts";
 
 test.each([
@@ -13,14 +12,16 @@ test.each([
   ["2001:db8::1", 3_452_170_633],
   ["2001:db8:1:2::abcd", 4_223_321_849],
 ])("mh's first hash of %s (reference 3.16)", (address, hash) => {
-  expect(sipHashWord(foldAddress(parseAddress(address)!.words, 0), FIRST_KEY)).toBe(hash);
+  expect(sipHashWord(foldAddress(parseAddress(address)!.words, 0), 2_654_435_761) >>> 0).toBe(hash);
 });
 
 test("equals SipHash-1-3 in 64-bit arithmetic for any word and key", () => {
   const word32 = fc.integer({ min: 0, max: 0xffffffff });
   fc.assert(
     fc.property(word32, word32, (word, key) => {
-      expect(sipHashWord(word, key)).toBe(Number(plainSipHash(BigInt(word), BigInt(key)) & 0xffffffffn));
+      expect(sipHashWord(word, key) >>> 0).toBe(
+        Number(plainSipHash(BigInt(word), BigInt(key)) & 0xffffffffn),
+      );
     }),
     { numRuns: 2000 },
   );

@@ -7,7 +7,7 @@
 /**
  * @param word - hashed as four bytes, little-endian
  * @param key - both 64-bit words of the key; IPVS's are equal and below 2^32
- * @returns the low half of the hash, unsigned
+ * @returns the low half of the hash, signed, because V8 would box an unsigned one
  */
 export function sipHashWord(word: number, key: number): number {
   let high0 = 0x736f6d65;
@@ -57,7 +57,7 @@ export function sipHashWord(word: number, key: number): number {
       low2 ^= 0xff;
     }
   }
-  return (low0 ^ low1 ^ low2 ^ low3) >>> 0;
+  return low0 ^ low1 ^ low2 ^ low3;
 }
 
 /** 1 when a sum of two 32-bit words ran over, told by the sum being less than one of them. */

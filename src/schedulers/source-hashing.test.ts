@@ -4,7 +4,10 @@ import { sourceHashing } from "./source-hashing.ts";
 
 schedulerContract("sh", sourceHashing, { refuses: true });
 
-/** Letters of the clients 192.0.2.1, 192.0.2.2, 198.51.100.7, 203.0.113.200: buckets 50, 148, 171, 52 (reference 3.16). */
+/**
+ * Letters of the clients 192.0.2.1, 192.0.2.2, 198.51.100.7, 203.0.113.200: buckets 50, 148, 171, 52
+ * (reference 3.16).
+ */
 const picks = (it: SchedulerRig) =>
   ["192.0.2.1:40000", "192.0.2.2:40000", "198.51.100.7:40000", "203.0.113.200:40000"]
     .map((client) => letterOf(it.pickFor(client)))

@@ -22,7 +22,7 @@ export const sourceHashing = ({ flags }: Pick<SchedulerContext, "flags">): Sched
   const isFallingBack = flags.includes("sh-fallback");
   /** Index in the list, by bucket. */
   const buckets = new Int32Array(BUCKET_COUNT);
-  let isStale = false;
+  let isStale = true;
 
   const home = (flow: Flow): number =>
     hash32((foldAddress(flow.words, 0) + (isPortHashed ? flow.sourcePort : 0)) | 0, BUCKET_BITS);

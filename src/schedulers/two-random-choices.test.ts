@@ -7,7 +7,9 @@ schedulerContract("twos", twoRandomChoices);
 
 const COUNT = 60_000;
 
-/** What one draw picks: 0 to the total inclusive, so the head of the list, the newest, has one number more. */
+/**
+ * What one draw picks: 0 to the total inclusive, so the head of the list, the newest, has one number more.
+ */
 const drawShares = (weights: readonly number[]) => {
   const total = weights.reduce((sum, weight) => sum + weight);
   return weights.map((weight, i) => (weight + (i === weights.length - 1 ? 1 : 0)) / (total + 1));

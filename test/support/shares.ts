@@ -1,7 +1,10 @@
 /** Judging random picks. */
 import { expect } from "vitest";
 
-/** Expect letters A, B, C, ... in these shares, within five standard deviations: wrong once in two million runs. */
+/**
+ * Expect letters A, B, C, ... in these shares, within five standard deviations: wrong once in two million
+ * runs.
+ */
 export function expectShares(picks: string, shares: readonly number[]): void {
   shares.forEach((share, i) => {
     const letter = String.fromCharCode(65 + i);
