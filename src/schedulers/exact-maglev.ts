@@ -95,7 +95,7 @@ export function fillExactMaglev(slots: Int32Array, destinations: readonly Destin
   for (let who = 0; who < count; who++) {
     const { words, port } = destinations[order[who]!]!;
     position[who] = slotOf(startHash, words, port);
-    skip[who] = 1 + (hashOf(skipHash, words, port) % (SLOT_COUNT - 1));
+    skip[who] = 1 + ((hashOf(skipHash, words, port) >>> 0) % (SLOT_COUNT - 1));
     claim(who);
   }
   const heap = Int32Array.from(order.keys()).subarray(0, count);
@@ -142,12 +142,13 @@ function compareIdentity(a: Destination, b: Destination): number {
   return a.port - b.port;
 }
 
+/** Signed, because V8 would box an unsigned one. */
 function hashOf(hash: KeyedHash, words: Int32Array, port: number): number {
   hash.start();
   for (let i = 0; i < 4; i++) hash.add(words[i]!);
   hash.add(port);
-  return hash.finish() >>> 0;
+  return hash.finish();
 }
 
 const slotOf = (hash: KeyedHash, words: Int32Array, port: number): number =>
-  hashOf(hash, words, port) % SLOT_COUNT;
+  (hashOf(hash, words, port) >>> 0) % SLOT_COUNT;
