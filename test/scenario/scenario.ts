@@ -134,7 +134,7 @@ class Story {
     if (kind === "echo") return echo(fields);
     if (kind !== "error") return tcp({ ...fields, flags: kind === "-" ? "" : kind! });
     const [type4, code4, type6, code6] = ERRORS[argument as ErrorName];
-    const [type, code] = fields.from.includes(":") ? [type6, code6] : [type4, code4];
+    const [type, code] = fields.from.includes(".") ? [type4, code4] : [type6, code6];
     return icmp({ ...fields, type, code, rest: argument === "too-big" ? 1280 : 0, payload: this.#last });
   }
 
@@ -147,7 +147,7 @@ class Story {
     if (answer === undefined || answer === "echo") return checks;
     if (!(answer in ERRORS)) return [...checks, tcpFlags(answer), from(ends.to), to(ends.from)];
     const [type4, code4, type6, code6] = ERRORS[answer as ErrorName];
-    checks.push(ends.to.startsWith("[") ? icmpType(type6, code6) : icmpType(type4, code4));
+    checks.push(ends.to.includes(".") ? icmpType(type4, code4) : icmpType(type6, code6));
     if (mtu !== undefined) checks.push(icmpRest(Number(mtu)));
     // Whoever gets an error of the director's own sees its own packet in it.
     return verdict === "reply" ? [...checks, quoting(from(ends.from), to(ends.to))] : checks;
