@@ -79,6 +79,8 @@ export class ConnectionTable {
   readonly #wheel: Int32Array;
   readonly #bucketMask: number;
   readonly #hash: KeyedHash;
+  /** Entries nextExpired has ever looked at, for callers that share a budget between calls. */
+  lookCount = 0;
   /** Next wheel slot time (tick / SLOT_TICKS) to look at; never wraps, unlike the deadlines. */
   #cursor = 0;
 
@@ -290,6 +292,7 @@ export class ConnectionTable {
         continue;
       }
       if (left-- === 0) return -2;
+      this.lookCount++;
       const record = link - 1;
       const at = record * RECORD_WORDS;
       this.#disarm(at);

@@ -1050,3 +1050,21 @@ test("a long silence ends everything at the next advance, in bounded steps", () 
     expect(++calls).toBeLessThan(10);
   }
 });
+
+test("one advance looks at a bounded number of entries, however few of them are over", () => {
+  const stage = stageOf(V4, { connectionsMax: 20_000 });
+  const ask = (i: number) =>
+    stage.send(udp({ from: `202.100.${i >> 14}.${(i >> 8) & 63}:${1024 + (i & 255)}`, to: `${V4.vip}:80` }));
+  for (let i = 0; i < 20_000; i++) ask(i);
+  stage.wait(200_000);
+  // All but one in a hundred are used again: their deadlines move, their places in the wheel stay.
+  for (let i = 0; i < 20_000; i++) if (i % 100 !== 0) ask(i);
+  stage.wait(100_500);
+  const { connections } = stage.director;
+  while (connections.count > 19_800) {
+    const before = connections.lookCount;
+    stage.director.advance(stage.now);
+    expect(connections.lookCount - before).toBeLessThanOrEqual(4096);
+    expect(connections.lookCount).toBeLessThanOrEqual(20_000);
+  }
+});

@@ -45,7 +45,7 @@ import type { VirtualService } from "./virtual-service.ts";
 /** Host's default TTL, for packets the director makes itself. */
 const DEFAULT_HOPS = 64;
 /** Entries looked at by one call of `advance`, so that a mass expiry never holds up packets for more than a moment. */
-const EXPIRIES_PER_ADVANCE = 4096;
+const LOOKS_PER_ADVANCE = 4096;
 /** Ports tried to tell apart two connections that look alike to the server. */
 const SOURCE_PORT_TRIES = 64;
 /** Active FTP data comes from here; it is never scheduled, because it must have been announced (IPVS's rule). */
@@ -143,8 +143,10 @@ export class Director {
   advance(now: Milliseconds): void {
     this.#nowMs = now;
     this.#nowTick = Math.floor(now / TICK_MS);
-    for (let budget = EXPIRIES_PER_ADVANCE; budget > 0; budget--) {
-      const record = this.connections.nextExpired(this.#nowTick, budget);
+    const { connections } = this;
+    const lookMax = connections.lookCount + LOOKS_PER_ADVANCE;
+    for (;;) {
+      const record = connections.nextExpired(this.#nowTick, lookMax - connections.lookCount);
       if (record < 0) break;
       this.#remove(record);
     }
