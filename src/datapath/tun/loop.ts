@@ -111,7 +111,10 @@ export class PacketLoop {
       this.#report(error, now);
     }
     for (let count = 0; count < this.#batchMax; count++) {
-      if (!datapath.receive(packet)) return false;
+      if (!datapath.receive(packet)) {
+        datapath.flush();
+        return false;
+      }
       try {
         this.tap?.before(packet, now);
         const verdict = processor.receive(packet, now);
@@ -121,6 +124,7 @@ export class PacketLoop {
         this.#report(error, now);
       }
     }
+    datapath.flush();
     return true;
   }
 

@@ -5,6 +5,7 @@
 import { Fragmenter } from "../../wire/fragment.ts";
 import { HEADROOM_BYTES, Packet } from "../../wire/packet.ts";
 import type { Datapath } from "../datapath.ts";
+import { DatagramMerge } from "./datagram-merge.ts";
 import type { TunDevice } from "./device.ts";
 import { Offload, VIRTIO_HEADER_BYTES } from "./offload.ts";
 import { type Address, addressOf, EAGAIN, EBADFD, EINTR, EINVAL, EIO, read, write } from "./system-call.ts";
@@ -46,10 +47,13 @@ export class TunDatapath implements Datapath {
   readonly #fragmenter = new Fragmenter();
   /** Holds one fragment at a time. */
   readonly #fragment = new Packet();
+  /** Absent when the kernel does not cut datagrams. */
+  readonly #merge: DatagramMerge | undefined;
 
   constructor(device: TunDevice) {
     this.device = device;
     this.#descriptor = device.descriptor;
+    if (device.offload === "udp") this.#merge = new DatagramMerge((packet) => this.#transmitWhole(packet));
   }
 
   get state(): TunState {
@@ -75,11 +79,18 @@ export class TunDatapath implements Datapath {
     }
   }
 
+  /** Sends the packet, or keeps a copy of it until `flush`. */
   transmit(packet: Packet): boolean {
+    if (this.#merge?.take(packet)) return true;
     const { fragmentBytesMax } = packet;
     if (fragmentBytesMax > 0 && packet.length > fragmentBytesMax)
       return this.#transmitFragments(packet, fragmentBytesMax);
     return this.#transmitWhole(packet);
+  }
+
+  /** Send what was kept. To be called before waiting for packets. */
+  flush(): void {
+    this.#merge?.flush();
   }
 
   #transmitFragments(packet: Packet, bytesMax: number): boolean {
