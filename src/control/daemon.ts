@@ -8,6 +8,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { openTunDevice, TUN_PATH, type TunDevice } from "../datapath/tun/device.ts";
 import type { HostConfig } from "../datapath/tun/host/host-config.ts";
+import { allowedProcessors, planProcessors } from "../datapath/tun/processor.ts";
 import { SystemCallError } from "../datapath/tun/system-call.ts";
 import type { Config } from "./config/config.ts";
 import type { DatapathStatus, TraceLine } from "./datapath-protocol.ts";
@@ -24,7 +25,14 @@ const ANNOUNCE_AGAIN_MS = [1000, 3000];
 const DRAIN_CHECK_MS = 5000;
 const NOTHING_DRAINS = { virtualAddresses: [], serverAddresses: [] };
 /** Host settings that belong to the device and cannot change under it. */
-const FIXED_HOST_KEYS = ["device", "routingTable", "rulePriority", "queueLength", "controlSocket"] as const;
+const FIXED_HOST_KEYS = [
+  "device",
+  "routingTable",
+  "rulePriority",
+  "queueLength",
+  "processor",
+  "controlSocket",
+] as const;
 
 /** Why the daemon cannot start, or cannot go on; the message says what to do. */
 export class DaemonError extends Error {
@@ -66,10 +74,11 @@ export class Daemon {
         log("info", `undone, left by a vsnat that was killed: ${command}`);
       refuseUnfitHost(host, config, log);
       const { queueLength } = config.host;
+      const processors = planProcessors(config.host.processor, allowedProcessors());
       device = attempt(() =>
-        openTunDevice(config.host.device, queueLength === undefined ? {} : { queueLength }),
+        openTunDevice(config.host.device, { queueLength, receivingProcessors: processors.receiving }),
       );
-      const daemon = new Daemon(config, log, host, device);
+      const daemon = new Daemon(config, log, host, device, processors.loop);
       try {
         await daemon.#begin();
         return daemon;
@@ -84,13 +93,20 @@ export class Daemon {
     }
   }
 
-  private constructor(config: Config, log: Log, host: Host, device: TunDevice) {
+  private constructor(
+    config: Config,
+    log: Log,
+    host: Host,
+    device: TunDevice,
+    processor: number | undefined,
+  ) {
     this.#config = config;
     this.#log = log;
     this.#host = host;
     this.#device = device;
     const { name, index, descriptor, offload } = device;
-    const data = { device: { name, index, descriptor, offload }, settings: config.director.settings };
+    const { settings } = config.director;
+    const data = { device: { name, index, descriptor, offload }, settings, processor };
     this.#thread = new DatapathThread(data, (message, suppressedCount) => {
       log("error", `internal error, please report it: ${message}`, { suppressedCount });
     });

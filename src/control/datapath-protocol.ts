@@ -18,6 +18,8 @@ export interface DatapathThreadData {
   };
   readonly wakeDescriptor: number;
   readonly settings: DirectorConfig["settings"];
+  /** Where the thread stays; undefined: wherever the scheduler puts it. */
+  readonly processor: number | undefined;
 }
 
 export interface DeviceStatus {

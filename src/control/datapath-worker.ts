@@ -6,6 +6,7 @@ import { getRandomValues } from "node:crypto";
 import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { type Milliseconds, milliseconds } from "../base/environment.ts";
 import { PacketLoop } from "../datapath/tun/loop.ts";
+import { stayOn } from "../datapath/tun/processor.ts";
 import { TunDatapath } from "../datapath/tun/tun-datapath.ts";
 import { Wake } from "../datapath/tun/wake.ts";
 import { Director } from "../nat/director.ts";
@@ -25,6 +26,7 @@ import { PacketTrace } from "./packet-trace.ts";
 const { port, data } = workerData as { readonly port: MessagePort; readonly data: DatapathThreadData };
 const report = (message: DatapathReport): void => port.postMessage(message);
 
+if (data.processor !== undefined) stayOn(data.processor); // refused: slower, no less right
 const director = new Director({
   settings: data.settings,
   schedulers: SCHEDULERS,

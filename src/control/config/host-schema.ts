@@ -33,6 +33,24 @@ const mtu = leaf(
   },
 );
 
+const PROCESSOR_MAX = 31;
+
+const processor = leaf(
+  {
+    anyOf: [{ enum: ["auto", "off"] }, { type: "integer", minimum: 0, maximum: PROCESSOR_MAX }],
+    description:
+      "Processor that moves the packets, the others receiving what it sends; auto: the first of several; off: any.",
+  },
+  (input): Parsed<"auto" | "off" | number> => {
+    if (input === "auto" || input === "off") return { value: input };
+    const isNumber =
+      typeof input === "number" && Number.isInteger(input) && input >= 0 && input <= PROCESSOR_MAX;
+    return isNumber
+      ? { value: input }
+      : { wanted: `auto, off, or a whole number from 0 to ${PROCESSOR_MAX}` };
+  },
+);
+
 const controlSocket = textLeaf(
   { pattern: "^/", description: "Control socket; without it, VSNAT_SOCKET or /run/vsnat/vsnat.sock." },
   (text): Parsed<string> =>
@@ -61,6 +79,7 @@ export const hostSchema = mapping(
       .default("auto"),
     mtu: mtu.default("auto"),
     queueLength: whole(16, 65_536, "Packets the TUN device may keep waiting.").default(4096),
+    processor: processor.default("auto"),
     controlSocket: controlSocket.optional(),
   },
   "What is set up on this machine.",

@@ -11,6 +11,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { Rtnetlink } from "./netlink/rtnetlink.ts";
 import { VIRTIO_HEADER_BYTES } from "./offload.ts";
+import { handOverReceiving } from "./processor.ts";
 import {
   addressOf,
   close,
@@ -63,6 +64,8 @@ export interface TunOptions {
   readonly mtu?: number;
   /** Packets. Default TUN_QUEUE_LENGTH. */
   readonly queueLength?: number;
+  /** Processors that route and receive what is written; default: the one that writes. */
+  readonly receivingProcessors?: readonly number[];
 }
 
 export interface TunDevice {
@@ -102,6 +105,7 @@ export function openTunDevice(name: string, options: TunOptions = {}): TunDevice
     setInteger(descriptor, TUNSETVNETLE, 1, "TUNSETVNETLE", name);
     const offload = setOffload(descriptor, name);
     withoutAutomaticAddresses(name);
+    handOverReceiving(name, options.receivingProcessors ?? []);
     const index = bringUp(name, options.mtu ?? TUN_MTU_BYTES, options.queueLength ?? TUN_QUEUE_LENGTH);
     return { name, index, descriptor, offload, close: () => void close(descriptor) };
   } catch (cause) {

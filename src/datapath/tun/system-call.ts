@@ -99,6 +99,7 @@ const libcBind = declare("bind", "int", "int", "uintptr_t", "uint");
 const libcSendto = declare("sendto", "int", "int", "uintptr_t", "size_t", "int", "uintptr_t", "uint");
 const libcRecv = declare("recv", "int", "int", "uintptr_t", "size_t", "int");
 const libcFlock = declare("flock", "int", "int", "int");
+const libcSchedSetaffinity = declare("sched_setaffinity", "int", "int", "size_t", "uintptr_t");
 const libcGetsockopt = declare("getsockopt", "int", "int", "int", "int", "uintptr_t", "uintptr_t");
 
 /** glibc first, then musl (Alpine), whose libc is found by the name of its loader. */
@@ -217,4 +218,10 @@ export function getsockopt(
 export function watchReadable(descriptor: number, onReadable: () => void): () => void {
   const handle = koffi.node.poll(descriptor, { readable: true }, onReadable);
   return () => handle.close();
+}
+
+/** Of the calling thread. @param at - mask of processors, `byteCount` bytes. */
+export function schedSetaffinity(byteCount: number, at: Address): number {
+  const result = libcSchedSetaffinity(0, byteCount, at);
+  return result < 0 ? -errno() : result;
 }

@@ -18,5 +18,7 @@ export interface HostConfig {
   readonly mtu: "auto" | number;
   /** Packets the TUN device may keep waiting. */
   readonly queueLength?: number;
+  /** Processor that moves the packets; auto: the first of several; off: any. */
+  readonly processor: "auto" | "off" | number;
   readonly controlSocket?: string;
 }

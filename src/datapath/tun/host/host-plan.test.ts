@@ -15,6 +15,7 @@ const CONFIG: HostConfig = {
   rulePriority: 7683,
   announce: "auto",
   mtu: "auto",
+  processor: "auto",
 };
 const VIP = "202.103.106.5";
 const RIPS = ["172.16.0.2", "172.16.0.3"];
