@@ -8,6 +8,7 @@ import { Command } from "commander";
 import { milliseconds } from "../base/environment.ts";
 import { seededRandom } from "../base/seeded-random.ts";
 import type { Config } from "../control/config/config.ts";
+import { DirectorControl } from "../control/director-control.ts";
 import { type ComparedPacket, compare, type Difference } from "../datapath/replay/compare.ts";
 import { type Outcome, Replay } from "../datapath/replay/replay.ts";
 import { type AddressKind, readSide, type SidedPacket } from "../datapath/replay/two-sided-capture.ts";
@@ -22,6 +23,7 @@ import { pcapFileHeader, pcapRecord } from "../wire/pcap.ts";
 import { formatPacket } from "../wire/text.ts";
 import { configOrFailure } from "./config-report.ts";
 import { CommandFailure, ExitCode } from "./exit-code.ts";
+import { loadReplayChanges } from "./replay-changes.ts";
 import { painter, printJson } from "./terminal.ts";
 
 const SEED = 1;
@@ -37,6 +39,7 @@ interface Options {
   readonly compare?: boolean;
   readonly trace?: boolean;
   readonly json?: boolean;
+  readonly changes?: string;
   readonly ownAddress: readonly string[];
 }
 
@@ -60,6 +63,10 @@ export const command = (): Command =>
     .option("--server-side <pcap>", "capture of its server-side interface")
     .option("--out-dir <dir>", "write what leaves to client-side.pcap and server-side.pcap there")
     .option("--compare", "compare what leaves with what the captures say left; status 1 if it differs")
+    .option(
+      "--changes <file>",
+      "configuration changes on the way: a YAML list of { at: SECONDS, config: FILE }",
+    )
     .option("--trace", "print every packet before and after")
     .option("--json", "print the result as JSON")
     .option(
@@ -153,9 +160,13 @@ function replayTwoSided(director: Director, options: Options): void {
 
 function run(director: Director, arrivals: readonly SidedPacket[], options: Options): Result {
   const replayed = new Replay(director);
+  const changes = options.changes === undefined ? undefined : loadReplayChanges(options.changes);
+  const control = new DirectorControl(director);
+  const originMs = arrivals[0]?.timestampMs ?? 0;
   const verdicts: Record<string, number> = {};
   const made: (ComparedPacket & { timestampMs: number })[] = [];
   for (const arrival of arrivals) {
+    changes?.apply(control, arrival.timestampMs - originMs);
     const outcome = replayed.feed(arrival);
     const name = nameOf(outcome.verdict);
     verdicts[name] = (verdicts[name] ?? 0) + 1;

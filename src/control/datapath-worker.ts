@@ -54,20 +54,23 @@ type Handlers = {
     now: Milliseconds,
   ) => DatapathRequests[M]["result"];
 };
+
+function status(): DatapathRequests["status"]["result"] {
+  const { internalErrorCount } = loop;
+  const director = control.status();
+  // The director cannot count what it threw; the loop's edge did.
+  const drops =
+    internalErrorCount > 0 ? { ...director.drops, "internal-error": internalErrorCount } : director.drops;
+  const { name, offload } = data.device;
+  const device = { name, state: datapath.state, offload, ...datapath.counters };
+  return { director: { ...director, drops }, device, internalErrorCount };
+}
+
 const HANDLERS: Handlers = {
   apply: (services) => control.apply(services),
   draining: () => control.draining(),
   setPaths,
-  status: () => ({
-    director: control.status(),
-    device: {
-      name: data.device.name,
-      state: datapath.state,
-      offload: data.device.offload,
-      ...datapath.counters,
-    },
-    internalErrorCount: loop.internalErrorCount,
-  }),
+  status,
   connections: ({ limit }, now) => control.connections(now, limit),
   zero: () => control.zero(),
   startTrace: ({ id, filter }) => {

@@ -95,14 +95,16 @@ function isSame(made: ComparedPacket, recorded: Uint8Array): boolean {
   const { bytes } = made;
   if (bytes.length !== recorded.length) return false;
   for (let i = 0; i < bytes.length; i++) {
-    if (bytes[i] !== recorded[i] && !(made.isOwn && isChosenFreely(bytes, i))) return false;
+    const difference = bytes[i]! ^ recorded[i]!;
+    if (difference !== 0 && (!made.isOwn || (difference & ~freeBits(bytes, i)) !== 0)) return false;
   }
   return true;
 }
 
-/** Does the byte at `i` of a packet belong to a field whose value means nothing? */
-function isChosenFreely(bytes: Uint8Array, i: number): boolean {
-  if (bytes[0]! >> 4 === 6) return i === 2 || i === 3 || (i === 1 && bytes[0] === 0x60);
-  if (bytes[IPV4_PROTOCOL_AT] !== Protocol.icmp) return false;
-  return (i & ~1) === IPV4_IDENTIFICATION_AT || (i & ~1) === IPV4_CHECKSUM_AT;
+/** The bits of the byte at `i` that belong to a field whose value means nothing. */
+function freeBits(bytes: Uint8Array, i: number): number {
+  if (bytes[0]! >> 4 === 6) return i === 1 ? 0x0f : i === 2 || i === 3 ? 0xff : 0;
+  if (bytes[IPV4_PROTOCOL_AT] !== Protocol.icmp) return 0;
+  const isFree = (i & ~1) === IPV4_IDENTIFICATION_AT || (i & ~1) === IPV4_CHECKSUM_AT;
+  return isFree ? 0xff : 0;
 }
