@@ -14,7 +14,6 @@ import { Flow, Protocol } from "../wire/flow.ts";
 import { IcmpType } from "../wire/icmp.ts";
 import { Icmpv6Type } from "../wire/icmpv6.ts";
 import { Gso, type Packet } from "../wire/packet.ts";
-import { SCTP_CHUNK_AT } from "../wire/sctp.ts";
 import { TcpFlag } from "../wire/tcp.ts";
 import type { DestinationConfig, DirectorSettings, ServiceConfig } from "./configuration.ts";
 import { ConnectionFlag, ConnectionTable, TICK_MS } from "./connection-table.ts";
@@ -22,7 +21,14 @@ import type { SchedulerRegistry } from "./contracts/scheduler.ts";
 import type { Destination } from "./destination.ts";
 import { DROP_REASONS } from "./drop-reason.ts";
 import { findQuoted, isIcmp, isTranslatedError, translateError } from "./icmp-error.ts";
-import { nextSctpState, SCTP_CLOSED, SCTP_ESTABLISHED, SctpChunk } from "./protocol/sctp.ts";
+import {
+  firstSctpChunk,
+  nextSctpState,
+  SCTP_CLOSED,
+  SCTP_ESTABLISHED,
+  SctpChunk,
+  secondSctpChunk,
+} from "./protocol/sctp.ts";
 import { nextTcpState, TCP_IS_ACTIVE, TCP_STATE, TcpSide } from "./protocol/tcp.ts";
 import { Reassembly } from "./reassembly.ts";
 import {
@@ -226,7 +232,7 @@ export class Director {
   /** A packet that opens a connection: TCP with SYN, SCTP with INIT; never UDP, which has no beginning. */
   #isStarting(packet: Packet, flow: Flow): boolean {
     if (flow.protocol === Protocol.tcp) return (flow.tcpFlags & TcpFlag.syn) !== 0;
-    return flow.protocol === Protocol.sctp && sctpChunk(packet, flow) === SctpChunk.init;
+    return flow.protocol === Protocol.sctp && firstSctpChunk(packet, flow) === SctpChunk.init;
   }
 
   /** IPVS's conn_reuse_mode 1: the old connection is over, so the same client port begins a new one at once. */
@@ -250,7 +256,7 @@ export class Director {
   #isSchedulable(packet: Packet, flow: Flow): boolean {
     if (flow.sourcePort === FTP_DATA_PORT) return false;
     if (flow.protocol === Protocol.tcp) return (flow.tcpFlags & (TcpFlag.syn | TcpFlag.rst)) === TcpFlag.syn;
-    return flow.protocol === Protocol.udp || sctpChunk(packet, flow) === SctpChunk.init;
+    return flow.protocol === Protocol.udp || firstSctpChunk(packet, flow) === SctpChunk.init;
   }
 
   /** @param replaced - entry that this connection takes the place of, or -1 */
@@ -350,7 +356,7 @@ export class Director {
         isActive = TCP_IS_ACTIVE[after] === 1;
         ticks = this.#tcpTicks[after]!;
       } else {
-        after = nextSctpState(side, sctpChunk(packet, flow), secondSctpChunk(packet, flow), before);
+        after = nextSctpState(side, firstSctpChunk(packet, flow), secondSctpChunk(packet, flow), before);
         isActive = after === SCTP_ESTABLISHED;
         ticks = this.#sctpTicks[after]!;
       }
@@ -481,19 +487,6 @@ const toTicks = (seconds: number): number => Math.ceil((seconds * 1000) / TICK_M
 
 const hops = (packet: Packet, flow: Flow): number =>
   packet.view.getUint8(packet.at + (flow.family === 4 ? 8 : 7));
-
-/** Type of the first chunk; -1 when there is none. */
-function sctpChunk(packet: Packet, flow: Flow): number {
-  return flow.transportBytes > SCTP_CHUNK_AT ? packet.view.getUint8(flow.transportAt + SCTP_CHUNK_AT) : -1;
-}
-
-/** Type of the second chunk; -1 when there is none. */
-function secondSctpChunk(packet: Packet, flow: Flow): number {
-  if (flow.transportBytes < SCTP_CHUNK_AT + 4) return -1;
-  const firstBytes = (packet.view.getUint16(flow.transportAt + SCTP_CHUNK_AT + 2) + 3) & ~3;
-  const at = SCTP_CHUNK_AT + Math.max(4, firstBytes);
-  return at < flow.transportBytes ? packet.view.getUint8(flow.transportAt + at) : -1;
-}
 
 /** IP packet size of one segment of a super-packet. */
 function segmentBytes(packet: Packet, flow: Flow): number {

@@ -5,6 +5,9 @@
  * NO none, I1 first INIT, IN INIT, CS cookie sent, CR cookie replied, CW cookie wait, CO cookie, CE cookie echoed,
  * ES established, SS/SR/SA shutdown sent/received/ack sent, RJ rejected, CL closed.
  */
+import type { Flow } from "../../wire/flow.ts";
+import type { Packet } from "../../wire/packet.ts";
+import { SCTP_CHUNK_AT } from "../../wire/sctp.ts";
 import type { TcpSide } from "./tcp.ts";
 
 const CODES = {
@@ -102,4 +105,17 @@ export function nextSctpState(side: TcpSide, chunk: number, secondChunk: number,
   const type = isCookie && secondChunk === SctpChunk.abort ? SctpChunk.abort : chunk;
   const event = type < EVENT_OF_CHUNK.length ? EVENT_OF_CHUNK[type]! : 0;
   return TABLE[(side * EVENT_COUNT + event) * STATE_COUNT + state]!;
+}
+
+/** Type of the first chunk; -1 when there is none. */
+export function firstSctpChunk(packet: Packet, flow: Flow): number {
+  return flow.transportBytes > SCTP_CHUNK_AT ? packet.view.getUint8(flow.transportAt + SCTP_CHUNK_AT) : -1;
+}
+
+/** Type of the second chunk; -1 when there is none. */
+export function secondSctpChunk(packet: Packet, flow: Flow): number {
+  if (flow.transportBytes < SCTP_CHUNK_AT + 4) return -1;
+  const firstBytes = (packet.view.getUint16(flow.transportAt + SCTP_CHUNK_AT + 2) + 3) & ~3;
+  const at = SCTP_CHUNK_AT + Math.max(4, firstBytes);
+  return at < flow.transportBytes ? packet.view.getUint8(flow.transportAt + at) : -1;
 }
