@@ -79,7 +79,7 @@ export const hostSchema = mapping(
       .default("auto"),
     mtu: mtu.default("auto"),
     queueLength: whole(16, 65_536, "Packets the TUN device may keep waiting.").default(4096),
-    processor: processor.default("auto"),
+    processor: processor.default("off"),
     controlSocket: controlSocket.optional(),
   },
   "What is set up on this machine.",
