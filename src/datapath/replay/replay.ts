@@ -6,8 +6,8 @@ import { type Milliseconds, milliseconds } from "../../base/environment.ts";
 import type { Director } from "../../nat/director.ts";
 import type { Verdict } from "../../nat/verdict.ts";
 import { Flow } from "../../wire/flow.ts";
-import { Fragmenter } from "../../wire/fragment.ts";
 import { Packet } from "../../wire/packet.ts";
+import { MemoryDatapath } from "../memory-datapath.ts";
 
 /** The director's two faces. */
 export type Side = "client" | "server";
@@ -35,9 +35,8 @@ export interface Outcome {
 
 export class Replay {
   readonly #director: Director;
+  readonly #datapath = new MemoryDatapath();
   readonly #packet = new Packet();
-  readonly #piece = new Packet();
-  readonly #fragmenter = new Fragmenter();
   readonly #flow = new Flow();
   #originMs: number | undefined;
   #nowMs = 0;
@@ -58,21 +57,15 @@ export class Replay {
     const director = this.#director;
     director.advance(this.now);
     const packet = this.#packet;
-    if (!packet.load(arrival.bytes))
+    if (!this.#datapath.offer(arrival.bytes) || !this.#datapath.receive(packet))
       throw new RangeError(`a packet of ${arrival.bytes.length} bytes is no IP packet`);
     const verdict = director.receive(packet, this.now);
     if (verdict.kind === "held" || verdict.kind === "drop") return { arrival, verdict, departures: [] };
     const side = this.#sideOf(packet, verdict, arrival.side);
-    const departures: Departure[] = [];
-    const depart = (one: Packet) =>
-      departures.push({ side, timestampMs: arrival.timestampMs, bytes: one.toBytes().slice() });
-    if (packet.fragmentBytesMax !== 0 && packet.length > packet.fragmentBytesMax) {
-      if (this.#fragmenter.start(packet, packet.fragmentBytesMax)) {
-        while (this.#fragmenter.next(this.#piece)) depart(this.#piece);
-      }
-    } else {
-      depart(packet);
-    }
+    this.#datapath.transmit(packet);
+    const departures = this.#datapath
+      .take()
+      .map((bytes): Departure => ({ side, timestampMs: arrival.timestampMs, bytes }));
     return { arrival, verdict, departures };
   }
 
