@@ -54,13 +54,7 @@ export class Flow {
    */
   dissect(packet: Packet): Dissection {
     if (packet.length < 20) return "truncated";
-    this.isFragment = false;
-    this.fragmentOffset = 0;
-    this.hasMoreFragments = false;
-    this.hasPorts = false;
-    this.sourcePort = 0;
-    this.destinationPort = 0;
-    this.tcpFlags = 0;
+    this.#clear();
     const version = packet.view.getUint8(packet.at) >> 4;
     let outcome: Dissection;
     if (version === 4) outcome = this.#dissect4(packet);
@@ -76,13 +70,7 @@ export class Flow {
    * @param end - offset behind the last quoted byte
    */
   dissectQuoted(view: DataView, at: number, end: number): Dissection {
-    this.isFragment = false;
-    this.fragmentOffset = 0;
-    this.hasMoreFragments = false;
-    this.hasPorts = false;
-    this.sourcePort = 0;
-    this.destinationPort = 0;
-    this.tcpFlags = 0;
+    this.#clear();
     if (end - at < 20) return "truncated";
     const version = view.getUint8(at) >> 4;
     let outcome: Dissection;
@@ -113,6 +101,17 @@ export class Flow {
     const port = this.sourcePort;
     this.sourcePort = this.destinationPort;
     this.destinationPort = port;
+  }
+
+  /** Forget the last packet's fragment fields, ports and flags. */
+  #clear(): void {
+    this.isFragment = false;
+    this.fragmentOffset = 0;
+    this.hasMoreFragments = false;
+    this.hasPorts = false;
+    this.sourcePort = 0;
+    this.destinationPort = 0;
+    this.tcpFlags = 0;
   }
 
   #dissect4(packet: Packet): Dissection {
