@@ -15,7 +15,7 @@ import { IcmpType } from "../wire/icmp.ts";
 import { Icmpv6Type } from "../wire/icmpv6.ts";
 import { Gso, type Packet } from "../wire/packet.ts";
 import { TcpFlag } from "../wire/tcp.ts";
-import type { DestinationConfig, DirectorSettings, ServiceConfig } from "./configuration.ts";
+import type { DirectorSettings, ServiceConfig } from "./configuration.ts";
 import { ConnectionFlag, ConnectionTable, TICK_MS } from "./connection-table.ts";
 import type { SchedulerRegistry } from "./contracts/scheduler.ts";
 import type { Destination } from "./destination.ts";
@@ -169,10 +169,6 @@ export class Director {
     const service = this.services.addService(config);
     for (const destination of config.destinations) this.services.addDestination(service, destination);
     return service;
-  }
-
-  addDestination(service: VirtualService, config: DestinationConfig): Destination {
-    return this.services.addDestination(service, config);
   }
 
   /** All counters and rates to zero; gauges stay. */
