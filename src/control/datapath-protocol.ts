@@ -3,7 +3,7 @@
  * reports that nobody asked for. Plain data only. The main thread rings the loop's bell after every request, because the
  * datapath thread never runs an event loop.
  */
-import type { DirectorConfig, ServiceConfig } from "../nat/configuration.ts";
+import type { DirectorConfig, ServiceKey } from "../nat/configuration.ts";
 import type { Change } from "./director-control.ts";
 import type { ConnectionStatus, DirectorStatus } from "./director-status.ts";
 import type { TraceFilter } from "./trace-filter.ts";
@@ -59,12 +59,16 @@ export interface DrainingAddresses {
 
 /** Requests by name: parameter and answer; `unknown` where there is nothing to answer. */
 export interface DatapathRequests {
-  apply: { params: readonly ServiceConfig[]; result: Change[] };
+  /** Make what runs what this says. The settings' limits (DirectorLimits) are those of the start. */
+  apply: { params: DirectorConfig; result: Change[] };
   draining: { params: undefined; result: DrainingAddresses };
   setPaths: { params: Paths; result: unknown };
   status: { params: undefined; result: DatapathStatus };
   connections: { params: { readonly limit: number }; result: ConnectionStatus[] };
-  zero: { params: undefined; result: unknown };
+  /** Of one service, or of everything. @throws when there is no such service. */
+  zero: { params: ServiceKey | undefined; result: unknown };
+  /** Pages of 4 KiB that the system could still give, for the automatic defences. */
+  setAvailablePages: { params: number; result: unknown };
   startTrace: { params: { readonly id: number; readonly filter: TraceFilter }; result: unknown };
   stopTrace: { params: { readonly id: number }; result: unknown };
   stop: { params: undefined; result: unknown };

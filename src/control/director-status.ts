@@ -1,6 +1,6 @@
 /** What the director tells about itself: plain data, made by the datapath thread, read by api, cli and tests. */
 
-import type { DestinationConfig, ServiceConfig, ServiceProtocol } from "../nat/configuration.ts";
+import type { DestinationConfig, IpvsSettings, ServiceConfig, ServiceProtocol } from "../nat/configuration.ts";
 import type { DropReason } from "../nat/drop-reason.ts";
 
 /** Totals since start or since they were last zeroed; bytes count IP packets, headers included. */
@@ -18,6 +18,8 @@ export type TrafficRates = TrafficCounters;
 export interface DestinationStatus extends DestinationConfig {
   readonly activeConnections: number;
   readonly inactiveConnections: number;
+  /** Persistence templates that pin clients to it. */
+  readonly persistentConnections: number;
   readonly isOverloaded: boolean;
   readonly counters: TrafficCounters;
   readonly rates: TrafficRates;
@@ -26,8 +28,24 @@ export interface DestinationStatus extends DestinationConfig {
 export interface ServiceStatus extends Omit<ServiceConfig, "destinations"> {
   readonly counters: TrafficCounters;
   readonly rates: TrafficRates;
+  /** Why the scheduler from a plug-in was given up, with wlc in its place; absent: it works, or is none. */
+  readonly schedulerFailure?: string;
   /** In the director's order: newest first. */
   readonly destinations: readonly DestinationStatus[];
+}
+
+/** One masquerade rule at work. */
+export interface MasqueradeStatus {
+  readonly connections: number;
+  readonly counters: TrafficCounters;
+  readonly rates: TrafficRates;
+}
+
+/** A defence against floods, by the name of its setting. */
+export interface DefenceStatus {
+  readonly name: keyof Pick<IpvsSettings, "drop_entry" | "drop_packet" | "secure_tcp">;
+  /** 0 off; 1 automatic, not active; 2 automatic, active; 3 always: as the kernel shows it. */
+  readonly mode: 0 | 1 | 2 | 3;
 }
 
 export interface DirectorStatus {
@@ -39,6 +57,9 @@ export interface DirectorStatus {
   readonly counters: TrafficCounters;
   readonly rates: TrafficRates;
   readonly services: readonly ServiceStatus[];
+  /** By rule, in the order of the configuration. */
+  readonly masquerade: readonly MasqueradeStatus[];
+  readonly defences: readonly DefenceStatus[];
 }
 
 export interface Endpoint {
@@ -47,12 +68,20 @@ export interface Endpoint {
 }
 
 export interface ConnectionStatus {
-  readonly protocol: ServiceProtocol;
-  /** IPVS's name: "ESTABLISHED", "SYN_RECV", "UDP", ... */
+  /** "ip": a template of a mark service, for all protocols. "icmp": an echo exchange that is masqueraded. */
+  readonly protocol: ServiceProtocol | "ip" | "icmp";
+  /** IPVS's name: "ESTABLISHED", "SYN_RECV", "UDP", ...; of templates NONE or ASSURED. */
   readonly state: string;
+  /** Of templates: the client's network, port 0. */
   readonly client: Endpoint;
+  /** Of a mark service's template: the mark as an IPv4 address, or in the first four bytes of an IPv6 one. */
   readonly virtual: Endpoint;
   readonly destination: Endpoint;
+  /** Where the server sees the client, if not at its own address and port. */
+  readonly source?: Endpoint;
+  readonly isTemplate: boolean;
+  /** Of templates of a persistence engine: its name and what it pins by (SIP: the Call-ID). */
+  readonly engine?: { readonly name: "sip"; readonly data: string };
   /** Whole seconds until the entry is removed if no packet comes, rounded up. */
   readonly expiresSeconds: number;
 }

@@ -23,18 +23,94 @@ export interface DestinationConfig {
 export const SCHEDULER_FLAGS = ["sh-port", "sh-fallback", "mh-port", "mh-fallback"] as const;
 export type SchedulerFlag = (typeof SCHEDULER_FLAGS)[number];
 
-export interface ServiceConfig {
-  readonly protocol: ServiceProtocol;
-  /** Virtual IP address. */
+/**
+ * What becomes of the connections of a server that was removed, at their next packet.
+ * `drain`: they go on. `drop`: the client's packets are dropped in silence (IPVS). `reset`: both ends are told (TCP
+ * reset, ICMP port unreachable). `expire`: the entry goes; a packet that may begin a connection begins one with another
+ * server, any other is rejected (IPVS's expire_nodest_conn). `reschedule`: UDP as `expire`, everything else as `drain`.
+ */
+export const REMOVAL_POLICIES = ["drain", "drop", "reset", "expire", "reschedule"] as const;
+export type RemovalPolicy = (typeof REMOVAL_POLICIES)[number];
+
+export interface PersistenceConfig {
+  /** Life of a template after its last new connection, 1..2678400. */
+  readonly timeout: Seconds;
+  /** Clients that count as one: an IPv4 mask in dotted form, or an IPv6 prefix length as a number. Default: each its own. */
+  readonly netmask?: string;
+  /** sip: the Call-ID of a SIP request over UDP pins, rather than the client's address alone. */
+  readonly engine?: "sip";
+}
+
+export interface FullNatConfig {
+  /** Addresses that the servers see as the client; all of the service's family. The director's own, routed to it. */
+  readonly sources: readonly string[];
+  /** Which clients: all, or only the service's own servers, whose answers would not come back (hairpin). */
+  readonly clients: "all" | "servers";
+}
+
+/** By what a service is found. At most one service has a given key. */
+export interface ServiceKey {
+  /** fwmark: any protocol, packets that the director's own mark rules gave `mark`. */
+  readonly protocol: ServiceProtocol | "fwmark";
+  /** Virtual IP address. Of a mark service "0.0.0.0" or "::", which says its family. */
   readonly address: string;
-  /** 1..65535. */
+  /** 1..65535; 0: every port that no other service has. Of a mark service: 0. */
   readonly port: number;
-  /** Name in the scheduler registry: "rr", "wrr", "lc", "wlc". */
+  /** 1..4294967295, only of a mark service. */
+  readonly mark?: number;
+}
+
+export interface ServiceConfig extends ServiceKey {
+  /** Last port of a range that begins at `port`; absent: one port. */
+  readonly lastPort?: number;
+  /** Name in the scheduler registry: "rr", "wrr", ...; "none": no connection is accepted. */
   readonly scheduler: string;
   /** Default: none. */
   readonly schedulerFlags?: readonly SchedulerFlag[];
+  readonly persistence?: PersistenceConfig;
+  /** UDP: every packet is scheduled for itself and nothing is remembered (ipvsadm's -o). */
+  readonly isOnePacket?: boolean;
+  /** Default: the one of the settings. */
+  readonly removal?: RemovalPolicy;
+  readonly fullNat?: FullNatConfig;
+  /** TCP: the server is told the client's address by a PROXY protocol version 2 header. */
+  readonly proxyProtocol?: "v2";
   /** In the order they were configured. The director keeps them newest first, as IPVS does. */
   readonly destinations: readonly DestinationConfig[];
+}
+
+/** Addresses with a common beginning: "10.0.0.0/8". */
+export type PrefixText = string;
+
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Gives packets a mark, for mark services. The first rule that fits a packet counts. */
+export interface MarkRule {
+  /** 1..4294967295 */
+  readonly mark: number;
+  /** Default: TCP, UDP and SCTP. */
+  readonly protocol?: ServiceProtocol;
+  /** Default: anywhere. */
+  readonly source?: PrefixText;
+  /** Virtual addresses; they are routed to the director. At most 65536 addresses. Says the rule's family. */
+  readonly destination: PrefixText;
+  /** Destination ports. Default: all. */
+  readonly ports?: PortRange;
+}
+
+/** Connections that hosts behind the director open through it leave in the name of `sources`. First fit counts. */
+export interface MasqueradeRule {
+  /** Whose connections: prefixes of one family, normally the real servers. */
+  readonly from: readonly PrefixText[];
+  /** Where to; default: anywhere that is not a virtual address. */
+  readonly to?: PrefixText;
+  /** A virtual address, or a pool of addresses of the director's own. */
+  readonly sources: readonly string[];
+  /** Ports to take; default 1024..65535. A connection keeps its own port where that is free. */
+  readonly ports?: PortRange;
 }
 
 /** TCP states, in IPVS's order; the index is the code stored in the connection table. */
@@ -54,29 +130,71 @@ export type SctpState = (typeof SCTP_STATES)[number];
 /** Seconds an entry lives after its last packet, by protocol and state. All in 1..2678400. */
 export interface Timeouts {
   readonly tcp: Readonly<Record<TcpState, Seconds>>;
+  /** In place of `tcp` while secure_tcp is active. */
+  readonly secureTcp: Readonly<Record<TcpState, Seconds>>;
   readonly udp: Seconds;
   readonly sctp: Readonly<Record<SctpState, Seconds>>;
 }
 
-export interface DirectorSettings {
-  readonly timeouts: Timeouts;
+/**
+ * Linux IPVS's sysctls (net.ipv4.vs.*) under their own names, as far as they mean something here.
+ * Defence modes: 0 off; 1 automatic (while memory is low); 3 always. (The kernel shows 2 for 1 while it is active.)
+ */
+export interface IpvsSettings {
+  readonly am_droprate: number;
+  /** Pages of 4 KiB: below this much available memory is low. So it is when the connection table is nearly full. */
+  readonly amemthresh: number;
+  /** 0: a reused client port goes on with the old connection; 1: a closed one begins anew. Bit 2 has no meaning in NAT. */
+  readonly conn_reuse_mode: number;
+  readonly drop_entry: DefenceMode;
+  readonly drop_packet: DefenceMode;
+  readonly secure_tcp: DefenceMode;
+  /** 1: removed servers' connections expire (as removal policy `expire`, unless the service has its own), and a reused port
+   * leaves a server of weight 0. */
+  readonly expire_nodest_conn: 0 | 1;
+  /** 1: templates of servers with weight 0 pin nobody. */
+  readonly expire_quiescent_template: 0 | 1;
+  /** Seconds a destination cache entry of lblc or lblcr lives unused. */
+  readonly lblc_expiration: number;
+  readonly lblcr_expiration: number;
+  /** 1: a server's packet of no connection is answered with port unreachable. */
+  readonly nat_icmp_send: 0 | 1;
+  /** 0: rates stand still. */
+  readonly run_estimation: 0 | 1;
+  /** 1: an ICMP error about no connection may begin one. */
+  readonly schedule_icmp: 0 | 1;
+  /** 1: any TCP segment but RST may begin a connection. */
+  readonly sloppy_tcp: 0 | 1;
+  readonly sloppy_sctp: 0 | 1;
+}
+export type DefenceMode = 0 | 1 | 3;
+
+/** What cannot change while the director runs: sizes of its tables. */
+export interface DirectorLimits {
   /** Bound of the connection table. */
   readonly connectionsMax: number;
+  /** Bytes of memory for fragments waiting for the rest of their datagram. */
+  readonly fragmentBytesMax: number;
+}
+
+export interface DirectorSettings extends DirectorLimits {
+  readonly timeouts: Timeouts;
   /** A packet to a VIP port without a service: answer (TCP RST, ICMP port unreachable) or say nothing. */
   readonly unserved: "reject" | "drop";
   /** Bound on replies the director makes itself (RST, ICMP, echo), per second, with a burst of the same size. */
   readonly repliesPerSecondMax: number;
   /** Virtual addresses answer echo requests. */
   readonly answerEcho: boolean;
-  /** Packets of connections whose destination was removed: go on, or be dropped as IPVS does by default. */
-  readonly removedDestination: "drain" | "drop";
-  /** Bytes of memory for fragments waiting for the rest of their datagram. */
-  readonly fragmentBytesMax: number;
+  /** Connections of removed servers, of services that do not say. */
+  readonly removal: RemovalPolicy;
   /** Seconds a datagram may wait for its last fragment. */
   readonly fragmentTimeout: Seconds;
+  readonly ipvs: IpvsSettings;
 }
 
 export interface DirectorConfig {
   readonly services: readonly ServiceConfig[];
+  readonly marks: readonly MarkRule[];
+  readonly masquerade: readonly MasqueradeRule[];
   readonly settings: DirectorSettings;
 }
