@@ -88,8 +88,8 @@ function cycle(connections: ConnectionTable, clock: { tick: number }, size: numb
       for (let i = 0; i < size; i++) {
         aim(i);
         const ports = (8000 << 16) | flow.sourcePort;
-        if (connections.hasReply(4, Protocol.tcp, destination, 0, flow.words, 0, ports)) missing++;
-        const record = connections.insert(flow, destination, 8000, flow.sourcePort, 0);
+        if (connections.hasTuple(4, Protocol.tcp, destination, 0, flow.words, 0, ports)) missing++;
+        const record = connections.insert(flow, destination, 8000, 0, flow.sourcePort, 0);
         connections.setTimeout(record, 1 + (order[i]! % LIFE_TICKS));
         connections.touch(record, clock.tick);
       }

@@ -11,7 +11,10 @@
  * comes and the entry is moved on if it was touched meanwhile. An entry is moved at once only when its deadline
  * comes nearer (ESTABLISHED to CLOSE).
  *
- * Memory: 108 bytes a record and 8 to 16 bytes of buckets a connection (8 when the capacity is a power of two), IPv4 and
+ * A persistence template is an entry of the same kind under a key of its own: it has only the first node, which no packet
+ * finds.
+ *
+ * Memory: 112 bytes a record and 8 to 16 bytes of buckets a connection (8 when the capacity is a power of two), IPv4 and
  * IPv6 alike.
  */
 import { KeyedHash } from "../base/keyed-hash.ts";
@@ -20,7 +23,7 @@ import type { Flow } from "../wire/flow.ts";
 /** Time unit of deadlines: 10 ms, IPVS's own resolution at HZ=100; 32 bits of it wrap after 497 days. */
 export const TICK_MS = 10;
 
-const RECORD_WORDS = 27;
+const RECORD_WORDS = 28;
 /** Word offsets inside a record. Addresses are host-order words; IPv4 uses the first of four. */
 const CLIENT = 0;
 const VIRTUAL = 4;
@@ -29,7 +32,7 @@ const DESTINATION = 8;
 const ORIGINAL_PORTS = 12;
 /** Destination port << 16 | source port: the port the server sees the client on, normally the client's own. */
 const REPLY_PORTS = 13;
-/** protocol | family << 8 | state << 16 | flags << 24. */
+/** protocol | family << 8 | state << 16 | flags << 24; a template's family has TEMPLATE added. */
 const KIND = 14;
 /** Next node + 1 in the bucket chain, for the original (even) and the reply node (odd). */
 const NEXT = 15;
@@ -47,9 +50,17 @@ const SERVER = 22;
 /** Record + 1 of the entry this one was announced by or is pinned to; 0 none. */
 const CONTROLLER = 23;
 const CONTROLLED_COUNT = 24;
-const IN_PACKETS = 25;
+/** Packets from the client, up to IN_PACKETS_MAX | number of the address the server sees the client at << 16; 0 its own. */
+const IN_PACKETS_AND_SOURCE = 25;
 /** Incremented each time the record is used again, so that a stale handle can be told. */
 const GENERATION = 26;
+/** First sequence number of the client's stream, where something is put in front of it. */
+const SEQUENCE = 27;
+
+const IN_PACKETS_MAX = 0xffff;
+const TEMPLATE = 0x80;
+/** Addresses besides their own under which servers may see clients. */
+export const SOURCES_MAX = 1024;
 
 const SLOT_COUNT = 8192;
 /** A wheel slot covers 16 ticks = 160 ms; the wheel turns once in 22 minutes. */
@@ -68,11 +79,23 @@ const MAGIC = 0x76736e31; // "vsn1"
 export const ConnectionFlag = {
   /** Counted in its destination's inactive connections (IPVS's INACTIVE). */
   inactive: 1,
+  /** Opened by a host behind the director: "client" is that host, virtual address and destination are both the far end. */
+  masquerade: 2,
+  /** The server is to get a PROXY protocol header in front of the client's stream. */
+  proxy: 4,
+  /** It has acknowledged that header. */
+  proxyDone: 8,
+  /** A template that is found by its persistence engine only. */
+  engine: 16,
+  /** Copied from another director. */
+  synchronised: 32,
 } as const;
 
 export class ConnectionTable {
   readonly capacity: number;
   readonly buffer: ArrayBufferLike;
+  /** Four words for each number of a source address; number 0 is never used. */
+  readonly sourceWords: Int32Array;
   readonly #header: Int32Array;
   readonly #records: Int32Array;
   readonly #buckets: Int32Array;
@@ -106,6 +129,8 @@ export class ConnectionTable {
     at += SLOT_COUNT * 4;
     this.#buckets = new Int32Array(this.buffer, at, bucketCount);
     at += bucketCount * 4;
+    this.sourceWords = new Int32Array(this.buffer, at, (SOURCES_MAX + 1) * 4);
+    at += (SOURCES_MAX + 1) * 16;
     this.#records = new Int32Array(this.buffer, at, capacity * RECORD_WORDS);
     this.#bucketMask = bucketCount - 1;
     this.#hash = new KeyedHash(keys[0], keys[1]);
@@ -116,7 +141,7 @@ export class ConnectionTable {
   /** Bytes a table of this capacity occupies: records, buckets, wheel, header. */
   static bytesFor(capacity: number): number {
     const bucketCount = 2 ** Math.ceil(Math.log2(Math.max(2, 2 * capacity)));
-    return 4 * (HEADER_WORDS + SLOT_COUNT + bucketCount + capacity * RECORD_WORDS);
+    return 4 * (HEADER_WORDS + SLOT_COUNT + bucketCount + (SOURCES_MAX + 1) * 4 + capacity * RECORD_WORDS);
   }
 
   /** Live entries. */
@@ -134,111 +159,125 @@ export class ConnectionTable {
    * 0 original (a packet to the server), 1 reply (a packet to the client).
    */
   find(flow: Flow): number {
-    const words = flow.words;
+    const { family, protocol, words } = flow;
     const ports = (flow.sourcePort << 16) | flow.destinationPort;
-    const hash = this.#hashTuple(flow.family, flow.protocol, words, 0, words, 4, ports);
-    const key = flow.protocol | (flow.family << 8);
-    const records = this.#records;
-    let link = this.#buckets[hash & this.#bucketMask]!;
-    while (link !== 0) {
-      const node = link - 1;
-      const at = (node >> 1) * RECORD_WORDS;
-      const side = node & 1;
-      if (
-        records[at + ORIGINAL_PORTS + side] === ports &&
-        (records[at + KIND]! & 0xffff) === key &&
-        this.#sameAddresses(at, side, words, flow.family)
-      )
-        return node;
-      link = records[at + NEXT + side]!;
-    }
-    return -1;
+    return this.#lookUp(family, protocol, family, words, 0, words, 4, ports);
   }
 
   /**
-   * Is there an entry whose reply tuple is this? For telling two connections apart on the server side before one is made.
-   * @param destination - four words from `at` on; `client` likewise
+   * Is there an entry, from either side, whose tuple is this? For telling two connections apart on the server side before
+   * one is made.
+   * @param source - four words from `sourceAt` on; `destination` likewise
+   * @param ports - source port << 16 | destination port
    */
-  hasReply(
+  hasTuple(
     family: number,
     protocol: number,
+    source: Int32Array,
+    sourceAt: number,
     destination: Int32Array,
     destinationAt: number,
-    client: Int32Array,
-    clientAt: number,
     ports: number,
   ): boolean {
-    const hash = this.#hashTuple(family, protocol, destination, destinationAt, client, clientAt, ports);
-    const key = protocol | (family << 8);
-    const records = this.#records;
-    let link = this.#buckets[hash & this.#bucketMask]!;
-    while (link !== 0) {
-      const node = link - 1;
-      const at = (node >> 1) * RECORD_WORDS;
-      const side = node & 1;
-      if (records[at + ORIGINAL_PORTS + side] === ports && (records[at + KIND]! & 0xffff) === key) {
-        const from = side === 0 ? CLIENT : DESTINATION;
-        const to = side === 0 ? VIRTUAL : CLIENT;
-        if (
-          sameWords(records, at + from, destination, destinationAt, family) &&
-          sameWords(records, at + to, client, clientAt, family)
-        )
-          return true;
-      }
-      link = records[at + NEXT + side]!;
-    }
-    return false;
+    return this.#lookUp(family, protocol, family, source, sourceAt, destination, destinationAt, ports) >= 0;
   }
 
   /**
-   * Make an entry for the packet's flow: original tuple from the packet, reply tuple from the destination.
-   * It starts in state 0, without a timer; the caller sets state and timeout and touches it.
+   * The template of this client network and virtual address, or -1.
+   * @param protocol - 0 for one that serves all protocols
+   */
+  findTemplate(
+    family: number,
+    protocol: number,
+    client: Int32Array,
+    virtual: Int32Array,
+    virtualAt: number,
+    virtualPort: number,
+  ): number {
+    const kind = family | TEMPLATE;
+    return this.#lookUp(family, protocol, kind, client, 0, virtual, virtualAt, virtualPort) >> 1;
+  }
+
+  /**
+   * Make an entry for the packet's flow: original tuple from the packet, reply tuple from destination and source. It
+   * starts in state 0, without a timer; the caller sets state and timeout and touches it.
    * @param destination - four address words
+   * @param source - number of the address the server sees the client at; 0: its own
    * @param sourcePort - port the server sees the client on
+   * @param server - number of its destination
    * @returns the record, or -1 when the table is full
    */
   insert(
     flow: Flow,
     destination: Int32Array,
     destinationPort: number,
+    source: number,
     sourcePort: number,
     server: number,
   ): number {
-    const header = this.#header;
-    const records = this.#records;
-    let record = header[FREE_AT]! - 1;
-    if (record >= 0) header[FREE_AT] = records[record * RECORD_WORDS + NEXT]!;
-    else if (header[HIGH_WATER_AT]! < this.capacity) record = header[HIGH_WATER_AT]!++;
-    else return -1;
-    header[COUNT_AT]!++;
+    const record = this.#take(server);
+    if (record < 0) return -1;
+    const { words, family, protocol } = flow;
+    this.#write(record, words, words, 4, destination, protocol | (family << 8));
     const at = record * RECORD_WORDS;
-    const words = flow.words;
-    for (let i = 0; i < 4; i++) {
-      records[at + CLIENT + i] = words[i]!;
-      records[at + VIRTUAL + i] = words[4 + i]!;
-      records[at + DESTINATION + i] = destination[i]!;
-    }
+    const records = this.#records;
     records[at + ORIGINAL_PORTS] = (flow.sourcePort << 16) | flow.destinationPort;
     records[at + REPLY_PORTS] = (destinationPort << 16) | sourcePort;
-    records[at + KIND] = flow.protocol | (flow.family << 8);
-    records[at + DEADLINE] = 0;
-    records[at + TIMEOUT] = 0;
-    records[at + SLOT] = NO_SLOT;
-    records[at + SERVER] = server;
-    records[at + CONTROLLER] = 0;
-    records[at + CONTROLLED_COUNT] = 0;
-    records[at + IN_PACKETS] = 0;
-    records[at + GENERATION]!++;
+    records[at + IN_PACKETS_AND_SOURCE] = source << 16;
     this.#link(record * 2, at);
     this.#link(record * 2 + 1, at);
     return record;
   }
 
+  /**
+   * Make a persistence template, likewise without a timer.
+   * @param client - four words: the client's network
+   * @param isHidden - findTemplate does not find it: a persistence engine does
+   * @returns the record, or -1 when the table is full
+   */
+  insertTemplate(
+    family: number,
+    protocol: number,
+    client: Int32Array,
+    virtual: Int32Array,
+    virtualAt: number,
+    virtualPort: number,
+    destination: Int32Array,
+    destinationPort: number,
+    server: number,
+    isHidden: boolean,
+  ): number {
+    const record = this.#take(server);
+    if (record < 0) return -1;
+    const kind = protocol | ((family | TEMPLATE) << 8);
+    this.#write(record, client, virtual, virtualAt, destination, kind);
+    const at = record * RECORD_WORDS;
+    this.#records[at + ORIGINAL_PORTS] = virtualPort;
+    this.#records[at + REPLY_PORTS] = destinationPort << 16;
+    this.#records[at + IN_PACKETS_AND_SOURCE] = 0;
+    if (isHidden) this.setFlag(record, ConnectionFlag.engine, true);
+    else this.#link(record * 2, at);
+    return record;
+  }
+
+  /** Let nothing find this template any more; it runs out. Its ports become 65535, as in IPVS. */
+  hideTemplate(record: number): void {
+    const at = record * RECORD_WORDS;
+    if (!this.hasFlag(record, ConnectionFlag.engine)) this.#unlink(record * 2, at);
+    this.setFlag(record, ConnectionFlag.engine, true);
+    this.#records[at + ORIGINAL_PORTS] = 0xffff;
+    this.#records[at + REPLY_PORTS] = 0xffff << 16;
+  }
+
   /** Take an entry out of buckets and wheel and put its record on the free list. */
   remove(record: number): void {
     const at = record * RECORD_WORDS;
-    this.#unlink(record * 2, at);
-    this.#unlink(record * 2 + 1, at);
+    if (!this.isTemplate(record)) {
+      this.#unlink(record * 2, at);
+      this.#unlink(record * 2 + 1, at);
+    } else if (!this.hasFlag(record, ConnectionFlag.engine)) this.#unlink(record * 2, at);
+    const controller = this.#records[at + CONTROLLER]! - 1;
+    if (controller >= 0) this.#records[controller * RECORD_WORDS + CONTROLLED_COUNT]!--;
     this.#disarm(at);
     this.#records[at + KIND] = 0;
     this.#records[at + NEXT] = this.#header[FREE_AT]!;
@@ -312,7 +351,11 @@ export class ConnectionTable {
   }
 
   family(record: number): number {
-    return (this.#records[record * RECORD_WORDS + KIND]! >> 8) & 0xff;
+    return (this.#records[record * RECORD_WORDS + KIND]! >> 8) & 0x0f;
+  }
+
+  isTemplate(record: number): boolean {
+    return ((this.#records[record * RECORD_WORDS + KIND]! >> 8) & TEMPLATE) !== 0;
   }
 
   state(record: number): number {
@@ -379,21 +422,141 @@ export class ConnectionTable {
     return this.#records[record * RECORD_WORDS + REPLY_PORTS]! & 0xffff;
   }
 
-  countInPacket(record: number): void {
-    this.#records[record * RECORD_WORDS + IN_PACKETS]!++;
+  /** Number of the address the server sees the client at; 0: the client's own. */
+  source(record: number): number {
+    return this.#records[record * RECORD_WORDS + IN_PACKETS_AND_SOURCE]! >>> 16;
+  }
+
+  /** Count a packet from the client. @returns how many there were, IN_PACKETS_MAX at most */
+  countInPacket(record: number): number {
+    const at = record * RECORD_WORDS + IN_PACKETS_AND_SOURCE;
+    const count = this.#records[at]! & IN_PACKETS_MAX;
+    if (count === IN_PACKETS_MAX) return count;
+    this.#records[at]!++;
+    return count + 1;
   }
 
   inPackets(record: number): number {
-    return this.#records[record * RECORD_WORDS + IN_PACKETS]! >>> 0;
+    return this.#records[record * RECORD_WORDS + IN_PACKETS_AND_SOURCE]! & IN_PACKETS_MAX;
   }
 
-  #sameAddresses(at: number, side: number, words: Int32Array, family: number): boolean {
-    const source = at + (side === 0 ? CLIENT : DESTINATION);
-    const destination = at + (side === 0 ? VIRTUAL : CLIENT);
-    return (
-      sameWords(this.#records, source, words, 0, family) &&
-      sameWords(this.#records, destination, words, 4, family)
-    );
+  /** Ticks of life a touch gives. */
+  timeout(record: number): number {
+    return this.#records[record * RECORD_WORDS + TIMEOUT]!;
+  }
+
+  /** The template or other entry that this one hangs on and keeps alive; -1: none. */
+  controller(record: number): number {
+    return this.#records[record * RECORD_WORDS + CONTROLLER]! - 1;
+  }
+
+  setController(record: number, controller: number): void {
+    this.#records[record * RECORD_WORDS + CONTROLLER] = controller + 1;
+    this.#records[controller * RECORD_WORDS + CONTROLLED_COUNT]!++;
+  }
+
+  /** Entries that hang on this one. While there are any it may not be removed. */
+  controlledCount(record: number): number {
+    return this.#records[record * RECORD_WORDS + CONTROLLED_COUNT]!;
+  }
+
+  /** First sequence number of the client's stream. */
+  sequence(record: number): number {
+    return this.#records[record * RECORD_WORDS + SEQUENCE]!;
+  }
+
+  setSequence(record: number, word: number): void {
+    this.#records[record * RECORD_WORDS + SEQUENCE] = word;
+  }
+
+  /** A free record, counted as used, or -1. */
+  #take(server: number): number {
+    const header = this.#header;
+    const records = this.#records;
+    let record = header[FREE_AT]! - 1;
+    if (record >= 0) header[FREE_AT] = records[record * RECORD_WORDS + NEXT]!;
+    else if (header[HIGH_WATER_AT]! < this.capacity) record = header[HIGH_WATER_AT]!++;
+    else return -1;
+    header[COUNT_AT]!++;
+    const at = record * RECORD_WORDS;
+    records[at + DEADLINE] = 0;
+    records[at + TIMEOUT] = 0;
+    records[at + SLOT] = NO_SLOT;
+    records[at + SERVER] = server;
+    records[at + CONTROLLER] = 0;
+    records[at + CONTROLLED_COUNT] = 0;
+    records[at + SEQUENCE] = 0;
+    records[at + GENERATION]!++;
+    return record;
+  }
+
+  #write(
+    record: number,
+    client: Int32Array,
+    virtual: Int32Array,
+    virtualAt: number,
+    destination: Int32Array,
+    kind: number,
+  ): void {
+    const records = this.#records;
+    const at = record * RECORD_WORDS;
+    for (let i = 0; i < 4; i++) {
+      records[at + CLIENT + i] = client[i]!;
+      records[at + VIRTUAL + i] = virtual[virtualAt + i]!;
+      records[at + DESTINATION + i] = destination[i]!;
+    }
+    records[at + KIND] = kind;
+  }
+
+  /** @param kind - family as in the entry's kind word */
+  #lookUp(
+    family: number,
+    protocol: number,
+    kind: number,
+    source: Int32Array,
+    sourceAt: number,
+    destination: Int32Array,
+    destinationAt: number,
+    ports: number,
+  ): number {
+    const hash = this.#hashTuple(family, protocol, source, sourceAt, destination, destinationAt, ports);
+    const key = protocol | (kind << 8);
+    const records = this.#records;
+    let link = this.#buckets[hash & this.#bucketMask]!;
+    while (link !== 0) {
+      const node = link - 1;
+      const side = node & 1;
+      const at = (node >> 1) * RECORD_WORDS;
+      if (
+        records[at + ORIGINAL_PORTS + side] === ports &&
+        (records[at + KIND]! & 0xffff) === key &&
+        this.#isTuple(at, side, source, sourceAt, destination, destinationAt, family)
+      )
+        return node;
+      link = records[at + NEXT + side]!;
+    }
+    return -1;
+  }
+
+  #isTuple(
+    at: number,
+    side: number,
+    source: Int32Array,
+    sourceAt: number,
+    destination: Int32Array,
+    destinationAt: number,
+    family: number,
+  ): boolean {
+    const records = this.#records;
+    if (side === 0)
+      return (
+        sameWords(records, at + CLIENT, source, sourceAt, family) &&
+        sameWords(records, at + VIRTUAL, destination, destinationAt, family)
+      );
+    if (!sameWords(records, at + DESTINATION, source, sourceAt, family)) return false;
+    const number = records[at + IN_PACKETS_AND_SOURCE]! >>> 16;
+    if (number === 0) return sameWords(records, at + CLIENT, destination, destinationAt, family);
+    return sameWords(this.sourceWords, number * 4, destination, destinationAt, family);
   }
 
   #hashTuple(
@@ -422,12 +585,15 @@ export class ConnectionTable {
 
   #hashNode(node: number, at: number): number {
     const records = this.#records;
-    const kind = records[at + KIND]!;
-    const side = node & 1;
-    const source = at + (side === 0 ? CLIENT : DESTINATION);
-    const destination = at + (side === 0 ? VIRTUAL : CLIENT);
-    const ports = records[at + ORIGINAL_PORTS + side]!;
-    return this.#hashTuple((kind >> 8) & 0xff, kind & 0xff, records, source, records, destination, ports);
+    const family = (records[at + KIND]! >> 8) & 0x0f;
+    const protocol = records[at + KIND]! & 0xff;
+    const ports = records[at + ORIGINAL_PORTS + (node & 1)]!;
+    if ((node & 1) === 0)
+      return this.#hashTuple(family, protocol, records, at + CLIENT, records, at + VIRTUAL, ports);
+    const number = records[at + IN_PACKETS_AND_SOURCE]! >>> 16;
+    if (number === 0)
+      return this.#hashTuple(family, protocol, records, at + DESTINATION, records, at + CLIENT, ports);
+    return this.#hashTuple(family, protocol, records, at + DESTINATION, this.sourceWords, number * 4, ports);
   }
 
   #link(node: number, at: number): void {
