@@ -83,8 +83,8 @@ export const ConnectionFlag = {
   masquerade: 2,
   /** The server is to get a PROXY protocol header in front of the client's stream. */
   proxy: 4,
-  /** It has acknowledged that header. */
-  proxyDone: 8,
+  /** It has accepted the connection, but not acknowledged that header yet. */
+  proxyPending: 8,
   /** A template that is found by its persistence engine only. */
   engine: 16,
   /** Copied from another director. */
