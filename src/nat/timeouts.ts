@@ -5,21 +5,24 @@
 import { type Seconds, seconds } from "../base/environment.ts";
 import { SCTP_STATES, type SctpState, TCP_STATES, type Timeouts } from "./configuration.ts";
 
+const IPVS_TCP: Timeouts["tcp"] = {
+  none: seconds(2),
+  established: seconds(900),
+  synSent: seconds(120),
+  synReceived: seconds(60),
+  finWait: seconds(120),
+  timeWait: seconds(120),
+  close: seconds(10),
+  closeWait: seconds(60),
+  lastAck: seconds(30),
+  listen: seconds(120),
+  synAck: seconds(120),
+};
+
 /** IPVS's table. `ipvsadm --set` changes ESTABLISHED, FIN_WAIT and UDP only; here every cell can be set. */
 export const IPVS_TIMEOUTS: Timeouts = {
-  tcp: {
-    none: seconds(2),
-    established: seconds(900),
-    synSent: seconds(120),
-    synReceived: seconds(60),
-    finWait: seconds(120),
-    timeWait: seconds(120),
-    close: seconds(10),
-    closeWait: seconds(60),
-    lastAck: seconds(30),
-    listen: seconds(120),
-    synAck: seconds(120),
-  },
+  tcp: IPVS_TCP,
+  secureTcp: IPVS_TCP,
   udp: seconds(300),
   sctp: {
     none: seconds(2),
@@ -39,20 +42,19 @@ export const IPVS_TIMEOUTS: Timeouts = {
   },
 };
 
-/** The founding document's: SYN states 60 s, ESTABLISHED 900 s, FIN states 60 s, UDP 300 s; the rest is IPVS's. */
-export const DEFAULT_TIMEOUTS: Timeouts = {
-  ...IPVS_TIMEOUTS,
-  tcp: {
-    ...IPVS_TIMEOUTS.tcp,
-    synSent: seconds(60),
-    synReceived: seconds(60),
-    synAck: seconds(60),
-    finWait: seconds(60),
-    timeWait: seconds(60),
-    closeWait: seconds(60),
-    lastAck: seconds(60),
-  },
+const DEFAULT_TCP: Timeouts["tcp"] = {
+  ...IPVS_TCP,
+  synSent: seconds(60),
+  synReceived: seconds(60),
+  synAck: seconds(60),
+  finWait: seconds(60),
+  timeWait: seconds(60),
+  closeWait: seconds(60),
+  lastAck: seconds(60),
 };
+
+/** The founding document's: SYN states 60 s, ESTABLISHED 900 s, FIN states 60 s, UDP 300 s; the rest is IPVS's. */
+export const DEFAULT_TIMEOUTS: Timeouts = { ...IPVS_TIMEOUTS, tcp: DEFAULT_TCP, secureTcp: DEFAULT_TCP };
 
 /** Timeouts by state code, in the order of TCP_STATES. */
 export const tcpTimeoutList = (timeouts: Timeouts): Seconds[] =>

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { IPVS_DEFAULTS } from "../../nat/ipvs-settings.ts";
 import { DEFAULT_TIMEOUTS, IPVS_TIMEOUTS } from "../../nat/timeouts.ts";
 import { SCHEDULERS } from "../../schedulers/registry.ts";
 import { parseConfig } from "./config.ts";
@@ -67,7 +68,8 @@ describe("parseConfig", () => {
           unserved: "reject",
           repliesPerSecondMax: 1000,
           answerEcho: true,
-          removedDestination: "drain",
+          removal: "drain",
+          ipvs: IPVS_DEFAULTS,
           fragmentBytesMax: 4 * 1024 * 1024,
           fragmentTimeout: 30,
         },
@@ -78,10 +80,12 @@ describe("parseConfig", () => {
 
   it("refines the profile's time-outs, state by state", () => {
     const { timeouts } = accepted(
-      "services: []\ntimeouts: { profile: ipvs, tcp: { established: 1h30m }, udp: 10, sctp: { closed: 2s } }",
+      "services: []\ntimeouts: { profile: ipvs, tcp: { established: 1h30m }, secureTcp: { synReceived: 10 }, " +
+        "udp: 10, sctp: { closed: 2s } }",
     ).config.director.settings;
     expect(timeouts).toEqual({
       tcp: { ...IPVS_TIMEOUTS.tcp, established: 5400 },
+      secureTcp: { ...IPVS_TIMEOUTS.tcp, established: 5400, synReceived: 10 },
       udp: 10,
       sctp: { ...IPVS_TIMEOUTS.sctp, closed: 2 },
     });

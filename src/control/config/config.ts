@@ -119,11 +119,15 @@ const valueAt = (data: unknown, path: readonly PathSegment[]): unknown =>
 
 function directorConfig({ services, timeouts, limits, ...settings }: ConfigFile): DirectorConfig {
   const base = timeouts.profile === "ipvs" ? IPVS_TIMEOUTS : DEFAULT_TIMEOUTS;
+  const tcp = { ...base.tcp, ...timeouts.tcp };
   return {
     services: services.map(serviceConfig),
+    marks: [],
+    masquerade: [],
     settings: {
       timeouts: {
-        tcp: { ...base.tcp, ...timeouts.tcp },
+        tcp,
+        secureTcp: { ...tcp, ...timeouts.secureTcp },
         udp: timeouts.udp ?? base.udp,
         sctp: { ...base.sctp, ...timeouts.sctp },
       },
@@ -133,7 +137,8 @@ function directorConfig({ services, timeouts, limits, ...settings }: ConfigFile)
       fragmentTimeout: limits.fragmentTimeout,
       unserved: settings.unserved,
       answerEcho: settings.answerEcho,
-      removedDestination: settings.removedDestination,
+      removal: settings.removedServers,
+      ipvs: settings.ipvs,
     },
   };
 }

@@ -6,9 +6,10 @@
  */
 import * as z from "zod";
 import { seconds } from "../../base/environment.ts";
-import { SCHEDULER_FLAGS, SCTP_STATES, TCP_STATES } from "../../nat/configuration.ts";
+import { REMOVAL_POLICIES, SCHEDULER_FLAGS, SCTP_STATES, TCP_STATES } from "../../nat/configuration.ts";
 import { LISTEN_PATTERN, parseEndpoint, parseListen, SERVER_PATTERN } from "./endpoint.ts";
 import { hostSchema } from "./host-schema.ts";
+import { ipvsSettings } from "./ipvs-schema.ts";
 import { choice, duration, list, mapping, size, textLeaf, whole, yesOrNo } from "./value.ts";
 
 export const SERVICES_MAX = 4096;
@@ -44,6 +45,11 @@ const server = z.union([
     "A real server with options.",
   ),
 ]);
+
+const removedServers = choice(
+  REMOVAL_POLICIES,
+  "Connections of a server that was removed: go on, dropped in silence, both ends told, begun anew elsewhere, or that for UDP only.",
+);
 
 const service = (schedulers: readonly string[]) =>
   mapping(
@@ -82,6 +88,10 @@ const timeouts = mapping(
       "default",
     ),
     tcp: mapping(perState(TCP_STATES), "TCP, by state.").prefault({}),
+    secureTcp: mapping(
+      perState(TCP_STATES),
+      "TCP while secure_tcp is active; what is left out: as tcp.",
+    ).prefault({}),
     udp: duration("Life of an idle UDP entry.").optional(),
     sctp: mapping(perState(SCTP_STATES), "SCTP, by state.").prefault({}),
   },
@@ -117,10 +127,8 @@ export const configFileSchema = (schedulers: readonly string[]) =>
         "A packet to a virtual address and a port without a service: answer (TCP RST, ICMP port unreachable) or not.",
       ).default("reject"),
       answerEcho: yesOrNo("Virtual addresses answer ping.").default(true),
-      removedDestination: choice(
-        ["drain", "drop"],
-        "Connections to a server that was removed: let them go on, or drop their packets.",
-      ).default("drain"),
+      removedServers: removedServers.default("drain"),
+      ipvs: ipvsSettings.prefault({}),
       host: hostSchema.prefault({}),
     },
     "Configuration of vsnat.",

@@ -41,6 +41,14 @@ export function whole(min: number, max: number, description: string) {
   );
 }
 
+/** One of a few numbers. */
+export function numeral<const T extends number>(options: readonly T[], description: string) {
+  return leaf({ enum: options, description }, (input): Parsed<T> => {
+    const option = options.find((candidate) => candidate === input);
+    return option === undefined ? { wanted: `one of ${options.join(", ")}` } : { value: option };
+  });
+}
+
 export function choice<const T extends string>(options: readonly T[], description: string) {
   return leaf({ enum: options, description }, (input): Parsed<T> => {
     const option = options.find((candidate) => candidate === input);
