@@ -4,9 +4,25 @@ import { createInterface } from "node:readline";
 import { commandSocketPath } from "../control/control-socket.ts";
 import { CommandFailure, ExitCode } from "./exit-code.ts";
 
-/** Ask the daemon. @throws CommandFailure: nobody answers, or the daemon refuses. */
-export async function ask<T>(method: "GET" | "POST", path: string): Promise<T> {
-  const response = await send(method, path);
+/** The daemon understood the question and says no. */
+export class DaemonRefusal extends CommandFailure {
+  /** The API's code: "bad-request", "ESRCH", ... */
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    const isInput = code === "bad-request" || code === "bad-filter" || code === "bad-configuration";
+    super(message, isInput ? ExitCode.usage : ExitCode.failure);
+    this.code = code;
+  }
+}
+
+/**
+ * Ask the daemon.
+ * @param body - sent as JSON
+ * @throws CommandFailure: nobody answers; DaemonRefusal: the daemon refuses.
+ */
+export async function ask<T>(method: "GET" | "POST" | "DELETE", path: string, body?: unknown): Promise<T> {
+  const response = await send(method, path, body);
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
   const text = Buffer.concat(chunks).toString("utf8");
@@ -38,20 +54,19 @@ async function* values<T>(response: IncomingMessage): AsyncGenerator<T> {
 function refusal(text: string): CommandFailure {
   try {
     const { error } = JSON.parse(text) as { error: { code: string; message: string } };
-    const isInput =
-      error.code === "bad-request" || error.code === "bad-filter" || error.code === "bad-configuration";
-    return new CommandFailure(error.message, isInput ? ExitCode.usage : ExitCode.failure);
+    return new DaemonRefusal(error.code, error.message);
   } catch {
     return new CommandFailure(`The daemon's answer is not understood: ${text.slice(0, 200)}`);
   }
 }
 
-function send(method: string, path: string): Promise<IncomingMessage> {
+function send(method: string, path: string, body?: unknown): Promise<IncomingMessage> {
   const socketPath = commandSocketPath();
+  const headers = { host: "vsnat", ...(body !== undefined && { "content-type": "application/json" }) };
   return new Promise((resolve, reject) => {
-    const outgoing = request({ socketPath, method, path, headers: { host: "vsnat" } }, resolve);
+    const outgoing = request({ socketPath, method, path, headers }, resolve);
     outgoing.once("error", (error: NodeJS.ErrnoException) => reject(unreachableDaemon(error, socketPath)));
-    outgoing.end();
+    outgoing.end(body === undefined ? undefined : JSON.stringify(body));
   });
 }
 
