@@ -4,12 +4,15 @@
  */
 import type { DestinationConfig, ServiceConfig, ServiceKey } from "../nat/configuration.ts";
 
-/** A service as ipvsadm's -A and -E describe it: everything but its servers. */
+/** A service without its servers, as ipvsadm's -A and -E describe it. */
 export type ServiceAttributes = Omit<ServiceConfig, "destinations">;
 
 export type Edit =
   | { readonly kind: "add-service"; readonly service: ServiceAttributes }
-  /** Every attribute anew, as ipvsadm -E: what is absent returns to its default. */
+  /**
+   * Every attribute that ipvsadm knows anew, as its -E: what is absent returns to its default. What only vsnat knows
+   * (removal, fullNat, proxyProtocol, lastPort) stays where it is absent, because ipvsadm's words cannot say it.
+   */
   | { readonly kind: "edit-service"; readonly service: ServiceAttributes }
   | { readonly kind: "delete-service"; readonly service: ServiceKey }
   /** Delete all services. */
