@@ -16,13 +16,14 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   nat: ["base", "wire"],
   schedulers: ["base", "wire", "nat"],
   alg: ["base", "wire", "nat"],
+  sync: ["base", "wire", "nat"],
   datapath: ["base", "wire", "nat", "schedulers", "alg"],
-  control: ["base", "wire", "nat", "schedulers", "alg", "datapath"],
-  api: ["base", "wire", "nat", "schedulers", "alg", "datapath", "control"],
-  cli: ["base", "wire", "nat", "schedulers", "alg", "datapath", "control", "api"],
+  control: ["base", "wire", "nat", "schedulers", "alg", "sync", "datapath"],
+  api: ["base", "wire", "nat", "schedulers", "alg", "sync", "datapath", "control"],
+  cli: ["base", "wire", "nat", "schedulers", "alg", "sync", "datapath", "control", "api"],
 };
 /** Same input, same output, also in a browser: no Node API, no clock, no chance. */
-const PURE_LAYERS = ["base", "wire", "nat", "schedulers", "alg"];
+const PURE_LAYERS = ["base", "wire", "nat", "schedulers", "alg", "sync"];
 /** The only place for system calls. */
 const SYSTEM_CALL_FOLDER = "src/datapath/tun/";
 /** Layers that may use npm packages; koffi apart, nothing below does. */
