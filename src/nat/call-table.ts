@@ -1,0 +1,192 @@
+/**
+ * The persistence templates that a Call-ID pins: from its bytes to the template's record in the connection table, which
+ * holds the rest of the key. As in IPVS (ip_vs_pe_sip.c), client network, virtual address and port, family and protocol must
+ * be equal as well; unlike there the hash has a secret key, because clients choose Call-IDs.
+ *
+ * An entry is in two hash chains: by Call-ID, and by record, for its removal. Memory: 288 bytes an entry, 18 MiB for the
+ * default bound, none of it before the first entry, and then as it is touched.
+ */
+import { KeyedHash } from "../base/keyed-hash.ts";
+import type { ConnectionTable } from "./connection-table.ts";
+import { CALL_ID_BYTES_MAX } from "./sip-call-id.ts";
+
+/** Calls remembered at a time. */
+export const CALLS_MAX = 65_536;
+
+/** Word offsets inside an entry. */
+const RECORD = 0;
+/** Of the Call-ID. */
+const HASH = 1;
+/** Next entry + 1 in the chain of Call-IDs, or in the list of free entries. */
+const NEXT_CALL = 2;
+/** Next entry + 1 in the chain of records. */
+const NEXT_RECORD = 3;
+const ENTRY_WORDS = 4;
+/** One octet of length and the Call-ID. */
+const TEXT_BYTES = 1 + CALL_ID_BYTES_MAX;
+
+export class CallTable {
+  readonly capacity: number;
+  readonly #hash: KeyedHash;
+  readonly #bucketCount: number;
+  #entries = new Int32Array(0);
+  #texts = new Uint8Array(0);
+  #callBuckets = new Int32Array(0);
+  #recordBuckets = new Int32Array(0);
+  #free = 0;
+  #highWater = 0;
+  /** Live entries. */
+  count = 0;
+
+  /**
+   * @param keys - two secret random words for the hash
+   * @param capacity - most calls at a time, at least 1
+   */
+  constructor(keys: readonly [number, number], capacity = CALLS_MAX) {
+    this.#hash = new KeyedHash(keys[0], keys[1]);
+    this.capacity = capacity;
+    this.#bucketCount = 2 ** Math.ceil(Math.log2(2 * capacity));
+  }
+
+  /**
+   * The template of this Call-ID and key, or -1.
+   * @param bytes - the Call-ID lies in [at, at + length)
+   * @param client - the client's network, four words; `virtual` likewise from `virtualAt` on
+   */
+  find(
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+    table: ConnectionTable,
+    family: number,
+    protocol: number,
+    client: Int32Array,
+    virtual: Int32Array,
+    virtualAt: number,
+    virtualPort: number,
+  ): number {
+    if (this.count === 0) return -1;
+    const { words } = table;
+    const wordCount = family === 4 ? 1 : 4;
+    const hash = this.#hashCall(bytes, at, length);
+    for (let link = this.#callBuckets[hash & (this.#bucketCount - 1)]!; link !== 0; ) {
+      const entryAt = (link - 1) * ENTRY_WORDS;
+      const record = this.#entries[entryAt + RECORD]!;
+      if (
+        this.#entries[entryAt + HASH] === hash &&
+        table.virtualPort(record) === virtualPort &&
+        table.protocol(record) === protocol &&
+        table.family(record) === family &&
+        isSame(words, table.clientAt(record), client, 0, wordCount) &&
+        isSame(words, table.virtualAt(record), virtual, virtualAt, wordCount) &&
+        this.#isCall(link - 1, bytes, at, length)
+      )
+        return record;
+      link = this.#entries[entryAt + NEXT_CALL]!;
+    }
+    return -1;
+  }
+
+  /**
+   * Remember a template that is not here yet.
+   * @param length - of the Call-ID, 1..CALL_ID_BYTES_MAX
+   * @returns false, nothing remembered, when the table is full
+   */
+  insert(record: number, bytes: Uint8Array, at: number, length: number): boolean {
+    if (this.count === this.capacity) return false;
+    if (this.#entries.length === 0) this.#allocate();
+    let entry = this.#free - 1;
+    if (entry >= 0) this.#free = this.#entries[entry * ENTRY_WORDS + NEXT_CALL]!;
+    else entry = this.#highWater++;
+    this.count++;
+    const textAt = entry * TEXT_BYTES;
+    this.#texts[textAt] = length;
+    for (let i = 0; i < length; i++) this.#texts[textAt + 1 + i] = bytes[at + i]!;
+    const entries = this.#entries;
+    const entryAt = entry * ENTRY_WORDS;
+    const hash = this.#hashCall(bytes, at, length);
+    const callBucket = hash & (this.#bucketCount - 1);
+    const recordBucket = record & (this.#bucketCount - 1);
+    entries[entryAt + RECORD] = record;
+    entries[entryAt + HASH] = hash;
+    entries[entryAt + NEXT_CALL] = this.#callBuckets[callBucket]!;
+    entries[entryAt + NEXT_RECORD] = this.#recordBuckets[recordBucket]!;
+    this.#callBuckets[callBucket] = entry + 1;
+    this.#recordBuckets[recordBucket] = entry + 1;
+    return true;
+  }
+
+  /** Forget a template, if it is here. */
+  remove(record: number): void {
+    const entry = this.#entryOf(record);
+    if (entry < 0) return;
+    const hash = this.#entries[entry * ENTRY_WORDS + HASH]!;
+    this.#unlink(this.#callBuckets, hash & (this.#bucketCount - 1), NEXT_CALL, entry);
+    this.#unlink(this.#recordBuckets, record & (this.#bucketCount - 1), NEXT_RECORD, entry);
+    this.#entries[entry * ENTRY_WORDS + NEXT_CALL] = this.#free;
+    this.#free = entry + 1;
+    this.count--;
+  }
+
+  /** A template's Call-ID, one character a byte; undefined if it has none here. Allocates; not for the packet path. */
+  callId(record: number): string | undefined {
+    const entry = this.#entryOf(record);
+    if (entry < 0) return undefined;
+    const textAt = entry * TEXT_BYTES + 1;
+    return String.fromCharCode(...this.#texts.subarray(textAt, textAt + this.#texts[textAt - 1]!));
+  }
+
+  #allocate(): void {
+    this.#entries = new Int32Array(this.capacity * ENTRY_WORDS);
+    this.#texts = new Uint8Array(this.capacity * TEXT_BYTES);
+    this.#callBuckets = new Int32Array(this.#bucketCount);
+    this.#recordBuckets = new Int32Array(this.#bucketCount);
+  }
+
+  #entryOf(record: number): number {
+    if (this.count === 0) return -1;
+    let link = this.#recordBuckets[record & (this.#bucketCount - 1)]!;
+    while (link !== 0 && this.#entries[(link - 1) * ENTRY_WORDS + RECORD] !== record)
+      link = this.#entries[(link - 1) * ENTRY_WORDS + NEXT_RECORD]!;
+    return link - 1;
+  }
+
+  #unlink(buckets: Int32Array, bucket: number, next: number, entry: number): void {
+    const entries = this.#entries;
+    const after = entries[entry * ENTRY_WORDS + next]!;
+    if (buckets[bucket] === entry + 1) {
+      buckets[bucket] = after;
+      return;
+    }
+    let linkAt = (buckets[bucket]! - 1) * ENTRY_WORDS + next;
+    while (entries[linkAt] !== entry + 1) linkAt = (entries[linkAt]! - 1) * ENTRY_WORDS + next;
+    entries[linkAt] = after;
+  }
+
+  /** Four bytes a word, the last one filled up with zeros; the length keeps apart what only they would make equal. */
+  #hashCall(bytes: Uint8Array, at: number, length: number): number {
+    const hash = this.#hash;
+    const end = at + length;
+    hash.start();
+    let i = at;
+    for (; i + 4 <= end; i += 4)
+      hash.add((bytes[i]! << 24) | (bytes[i + 1]! << 16) | (bytes[i + 2]! << 8) | bytes[i + 3]!);
+    let rest = 0;
+    for (let shift = 24; i < end; i++, shift -= 8) rest |= bytes[i]! << shift;
+    hash.add(rest);
+    hash.add(length);
+    return hash.finish();
+  }
+
+  #isCall(entry: number, bytes: Uint8Array, at: number, length: number): boolean {
+    const textAt = entry * TEXT_BYTES;
+    if (this.#texts[textAt] !== length) return false;
+    for (let i = 0; i < length; i++) if (this.#texts[textAt + 1 + i] !== bytes[at + i]) return false;
+    return true;
+  }
+}
+
+function isSame(a: Int32Array, aAt: number, b: Int32Array, bAt: number, count: number): boolean {
+  for (let i = 0; i < count; i++) if (a[aAt + i] !== b[bAt + i]) return false;
+  return true;
+}
