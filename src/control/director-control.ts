@@ -3,7 +3,8 @@
  * about what runs comes out. Lives in the thread that owns the director.
  */
 import type { Milliseconds } from "../base/environment.ts";
-import type { ServiceConfig } from "../nat/configuration.ts";
+import { isDeepStrictEqual } from "node:util";
+import type { DirectorConfig, ServiceConfig, ServiceKey } from "../nat/configuration.ts";
 import { TICK_MS } from "../nat/connection-table.ts";
 import type { Destination } from "../nat/destination.ts";
 import type { Director } from "../nat/director.ts";
@@ -12,7 +13,7 @@ import { SCTP_STATE_NAMES } from "../nat/protocol/sctp.ts";
 import { TCP_STATE_NAMES } from "../nat/protocol/tcp.ts";
 import { Quantity, type Traffic } from "../nat/traffic.ts";
 import { VERDICT_KINDS } from "../nat/verdict.ts";
-import type { VirtualService } from "../nat/virtual-service.ts";
+import { nameOf as nameOfService, type VirtualService } from "../nat/virtual-service.ts";
 import { formatAddress } from "../wire/address.ts";
 import { Protocol } from "../wire/flow.ts";
 import type {
@@ -41,31 +42,30 @@ export class DirectorControl {
   }
 
   /**
-   * Make the running services what the configuration says; connections of everything else go on undisturbed.
-   * Settings (timeouts, limits) belong to the director's construction and are not looked at.
+   * Make what runs what the configuration says; connections of everything else go on undisturbed. The sizes among the
+   * settings (DirectorLimits) belong to the director's construction and are not looked at.
    */
-  apply(services: readonly ServiceConfig[]): Change[] {
+  apply(config: DirectorConfig): Change[] {
     const changes: Change[] = [];
-    const book = this.#director.services;
+    const director = this.#director;
+    director.configure(config);
+    const book = director.services;
+    const wanted = new Map(config.services.map((one) => [keyOf(one), one]));
     for (const service of [...book.all]) {
-      const isWanted = services.some(
-        (one) =>
-          one.protocol === service.protocolName &&
-          one.address === service.address &&
-          one.port === service.port,
-      );
-      if (isWanted) continue;
+      if (wanted.has(keyOf(service.attributes))) continue;
       changes.push({ kind: "remove", subject: nameOf(service), connections: connectionsOf(service) });
       book.removeService(service);
     }
-    for (const config of services) {
-      const service = book.findService(config);
+    const running = new Map(book.all.map((service) => [keyOf(service.attributes), service]));
+    for (const [key, one] of wanted) {
+      const service = running.get(key);
       if (service === undefined) {
-        changes.push({ kind: "add", subject: nameOf(this.#director.addService(config)), connections: 0 });
+        changes.push({ kind: "add", subject: nameOf(director.addService(one)), connections: 0 });
       } else {
-        this.#editService(service, config, changes);
+        this.#editService(service, one, changes);
       }
     }
+    if (changes.some(({ kind }) => kind === "remove")) director.sweepRemoved();
     return changes;
   }
 
@@ -73,17 +73,16 @@ export class DirectorControl {
     const book = this.#director.services;
     const subject = (one: { address: string; port: number }) =>
       `server ${endpointText(one.address, one.port)} of ${nameOf(service)}`;
+    const wantedEnds = new Set(config.destinations.map(endOf));
     for (const destination of [...service.destinations]) {
-      const isWanted = config.destinations.some(
-        (one) => one.address === destination.address && one.port === destination.port,
-      );
-      if (isWanted) continue;
+      if (wantedEnds.has(endOf(destination))) continue;
       const connections = destination.connectionCount;
       changes.push({ kind: "remove", subject: subject(destination), connections });
       book.removeDestination(service, destination);
     }
+    const running = new Map(service.destinations.map((destination) => [endOf(destination), destination]));
     for (const wanted of config.destinations) {
-      const destination = book.findDestination(service, wanted);
+      const destination = running.get(endOf(wanted));
       if (destination === undefined) {
         const { connectionCount } = book.addDestination(service, wanted);
         changes.push({ kind: "add", subject: subject(wanted), connections: connectionCount });
@@ -91,9 +90,9 @@ export class DirectorControl {
         changes.push({ kind: "edit", subject: subject(wanted), connections: destination.connectionCount });
       }
     }
-    const { scheduler, schedulerFlags = [] } = config;
-    if (service.scheduler.name !== scheduler || !isSameSet(service.schedulerFlags, schedulerFlags)) {
-      book.changeScheduler(service, scheduler, schedulerFlags);
+    const { destinations: _, ...attributes } = config;
+    if (!isDeepStrictEqual(service.attributes, attributes)) {
+      book.editService(service, config);
       changes.push({ kind: "edit", subject: nameOf(service), connections: connectionsOf(service) });
     }
   }
@@ -113,19 +112,31 @@ export class DirectorControl {
     const virtualAddresses = new Set<string>();
     const serverAddresses = new Set<string>();
     for (const destination of this.#director.services.destinations()) {
-      if (destination.isAvailable) continue;
-      virtualAddresses.add(destination.service.address);
-      serverAddresses.add(destination.address);
+      if (destination.isAvailable || destination.connectionCount === 0) continue;
+      const { protocol, address } = destination.service.attributes;
+      if (protocol !== "fwmark") virtualAddresses.add(address);
+      if (destination.address !== "") serverAddresses.add(destination.address);
     }
+    for (const address of this.#director.sources.texts) virtualAddresses.add(address);
     return { virtualAddresses: [...virtualAddresses], serverAddresses: [...serverAddresses] };
   }
 
-  zero(): void {
-    this.#director.zero();
+  /**
+   * Counters and rates back to zero, of one service or of everything.
+   * @returns false: there is no such service
+   */
+  zero(key?: ServiceKey): boolean {
+    if (key === undefined) {
+      this.#director.zero();
+      return true;
+    }
+    const service = this.#director.services.findService(key);
+    service?.zero();
+    return service !== undefined;
   }
 
   status(): DirectorStatus {
-    const { connections, services, traffic, verdictCounts, createdCount } = this.#director;
+    const { connections, services, traffic, verdictCounts, createdCount, masquerade, defence } = this.#director;
     const drops: Partial<Record<DropReason, number>> = {};
     let dropCount = 0;
     DROP_REASONS.forEach((reason, index) => {
@@ -141,6 +152,12 @@ export class DirectorControl {
       counters: countersOf(traffic),
       rates: ratesOf(traffic),
       services: services.all.map(serviceStatus),
+      masquerade: masquerade.rules.map(({ destination }) => ({
+        connections: destination.connectionCount,
+        counters: countersOf(destination.traffic),
+        rates: ratesOf(destination.traffic),
+      })),
+      defences: DEFENCES.map((name) => ({ name, mode: defence.mode(name) })),
     };
   }
 
@@ -150,35 +167,61 @@ export class DirectorControl {
     const nowTick = Math.floor(now / TICK_MS);
     const list: ConnectionStatus[] = [];
     for (let record = 0; record < table.highWater && list.length < limit; record++) {
-      if (!table.isLive(record)) continue;
-      const ticksLeft = table.ticksLeft(record, nowTick);
-      if (ticksLeft <= 0) continue;
-      const family = table.family(record) as 4 | 6;
-      const endpoint = (at: number, port: number): Endpoint => ({
-        address: formatAddress(family, table.words, at),
-        port,
-      });
-      const protocol = table.protocol(record);
-      list.push({
-        protocol: protocol === Protocol.tcp ? "tcp" : protocol === Protocol.udp ? "udp" : "sctp",
-        state: stateName(protocol, table.state(record)),
-        client: endpoint(table.clientAt(record), table.clientPort(record)),
-        virtual: endpoint(table.virtualAt(record), table.virtualPort(record)),
-        destination: endpoint(table.destinationAt(record), table.destinationPort(record)),
-        expiresSeconds: Math.ceil((ticksLeft * TICK_MS) / 1000),
-      });
+      if (table.isLive(record) && table.ticksLeft(record, nowTick) > 0)
+        list.push(this.#connectionStatus(record, nowTick));
     }
     return list;
   }
+
+  #connectionStatus(record: number, nowTick: number): ConnectionStatus {
+    const { connections: table, sources, calls } = this.#director;
+    const family = table.family(record) as 4 | 6;
+    const endpoint = (words: Int32Array, at: number, port: number): Endpoint => ({
+      address: formatAddress(family, words, at),
+      port,
+    });
+    const { words } = table;
+    const isTemplate = table.isTemplate(record);
+    const source = table.source(record);
+    const sourcePort = table.sourcePort(record);
+    const hasSource = !isTemplate && (source > 0 || sourcePort !== table.clientPort(record));
+    const callId = isTemplate ? calls.text(record) : undefined;
+    const protocol = table.protocol(record);
+    return {
+      protocol: PROTOCOL_NAMES[protocol] ?? "ip",
+      state: isTemplate
+        ? TEMPLATE_STATE_NAMES[table.state(record)]!
+        : stateName(protocol, table.state(record)),
+      client: endpoint(words, table.clientAt(record), table.clientPort(record)),
+      virtual: endpoint(words, table.virtualAt(record), table.virtualPort(record)),
+      destination: endpoint(words, table.destinationAt(record), table.destinationPort(record)),
+      ...(hasSource && {
+        source:
+          source > 0
+            ? endpoint(sources.words, source * 4, sourcePort)
+            : endpoint(words, table.clientAt(record), sourcePort),
+      }),
+      isTemplate,
+      ...(callId !== undefined && { engine: { name: "sip" as const, data: callId } }),
+      expiresSeconds: Math.ceil((table.ticksLeft(record, nowTick) * TICK_MS) / 1000),
+    };
+  }
 }
+
+const DEFENCES = ["drop_entry", "drop_packet", "secure_tcp"] as const;
+const TEMPLATE_STATE_NAMES = ["NONE", "ASSURED"] as const;
+const PROTOCOL_NAMES: Readonly<Record<number, ConnectionStatus["protocol"]>> = {
+  [Protocol.tcp]: "tcp",
+  [Protocol.udp]: "udp",
+  [Protocol.sctp]: "sctp",
+  [Protocol.icmp]: "icmp",
+  [Protocol.icmp6]: "icmp",
+};
 
 function serviceStatus(service: VirtualService): ServiceStatus {
   return {
-    protocol: service.protocolName,
-    address: service.address,
-    port: service.port,
-    scheduler: service.scheduler.name,
-    ...(service.schedulerFlags.length > 0 && { schedulerFlags: service.schedulerFlags }),
+    ...service.attributes,
+    ...(service.scheduler.failure !== undefined && { schedulerFailure: service.scheduler.failure }),
     counters: countersOf(service.traffic),
     rates: ratesOf(service.traffic),
     destinations: service.destinations.map(destinationStatus),
@@ -187,7 +230,7 @@ function serviceStatus(service: VirtualService): ServiceStatus {
 
 function destinationStatus(destination: Destination): DestinationStatus {
   const { address, port, weight, upperThreshold, lowerThreshold } = destination;
-  const { activeConnections, inactiveConnections, isOverloaded } = destination;
+  const { activeConnections, inactiveConnections, persistentConnections, isOverloaded } = destination;
   return {
     address,
     port,
@@ -196,6 +239,7 @@ function destinationStatus(destination: Destination): DestinationStatus {
     lowerThreshold,
     activeConnections,
     inactiveConnections,
+    persistentConnections,
     isOverloaded,
     counters: countersOf(destination.traffic),
     rates: ratesOf(destination.traffic),
@@ -225,11 +269,8 @@ function ratesOf(traffic: Traffic): TrafficCounters {
 function stateName(protocol: number, state: number): string {
   if (protocol === Protocol.tcp) return TCP_STATE_NAMES[state] ?? "NONE";
   if (protocol === Protocol.sctp) return SCTP_STATE_NAMES[state] ?? "NONE";
-  return "UDP";
+  return protocol === Protocol.udp ? "UDP" : "ECHO";
 }
-
-const isSameSet = <T>(one: readonly T[], other: readonly T[]): boolean =>
-  one.every((item) => other.includes(item)) && other.every((item) => one.includes(item));
 
 const connectionsOf = (service: VirtualService): number =>
   service.destinations.reduce((total, destination) => total + destination.connectionCount, 0);
@@ -237,5 +278,9 @@ const connectionsOf = (service: VirtualService): number =>
 const endpointText = (address: string, port: number): string =>
   address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 
-const nameOf = (service: VirtualService): string =>
-  `${service.protocolName} ${endpointText(service.address, service.port)}`;
+const nameOf = (service: VirtualService): string => nameOfService(service.attributes);
+
+const keyOf = ({ protocol, address, port, mark = 0 }: ServiceKey): string =>
+  `${protocol} ${address} ${port} ${mark}`;
+
+const endOf = ({ address, port }: { address: string; port: number }): string => `${address} ${port}`;

@@ -20,6 +20,8 @@ export class Destination {
   lowerThreshold: number;
   activeConnections = 0;
   inactiveConnections = 0;
+  /** Templates that pin clients to it; not counted as connections. */
+  persistentConnections = 0;
   /** Upper threshold reached and not yet below the lower one. */
   isOverloaded = false;
   /** False once it was removed from its service; it lives on while connections refer to it. */
@@ -42,6 +44,19 @@ export class Destination {
 
   get connectionCount(): number {
     return this.activeConnections + this.inactiveConnections;
+  }
+
+  /** Is this its address? @param at - of four words */
+  hasAddress(words: Int32Array, at: number): boolean {
+    const own = this.words;
+    return (
+      own[0] === words[at] && own[1] === words[at + 1] && own[2] === words[at + 2] && own[3] === words[at + 3]
+    );
+  }
+
+  /** Does anything still refer to it? */
+  get isInUse(): boolean {
+    return this.connectionCount > 0 || this.persistentConnections > 0;
   }
 
   /** Weight and thresholds anew. @returns true if anything differed. */

@@ -15,11 +15,22 @@ import { IcmpType } from "../wire/icmp.ts";
 import { Icmpv6Type } from "../wire/icmpv6.ts";
 import { Gso, type Packet } from "../wire/packet.ts";
 import { TcpFlag } from "../wire/tcp.ts";
-import type { DirectorSettings, ServiceConfig } from "./configuration.ts";
+import { Bindings } from "./bindings.ts";
+import { CallTable } from "./call-table.ts";
+import type {
+  DirectorConfig,
+  DirectorSettings,
+  MarkRule,
+  RemovalPolicy,
+  ServiceConfig,
+} from "./configuration.ts";
 import { ConnectionFlag, ConnectionTable, TICK_MS } from "./connection-table.ts";
 import type { SchedulerRegistry } from "./contracts/scheduler.ts";
+import { DEFENCE_INTERVAL_MS, Defence } from "./defence.ts";
 import type { Destination } from "./destination.ts";
+import { Dispatcher, Refusal } from "./dispatcher.ts";
 import { DROP_REASONS } from "./drop-reason.ts";
+import { isEchoProtocol, readEcho } from "./echo.ts";
 import { findQuoted, isIcmp, isTranslatedError, translateError } from "./icmp-error.ts";
 import {
   firstSctpChunk,
@@ -29,7 +40,9 @@ import {
   SctpChunk,
   secondSctpChunk,
 } from "./protocol/sctp.ts";
+import { Masquerade, type Masquerading } from "./masquerade.ts";
 import { nextTcpState, TCP_IS_ACTIVE, TCP_STATE, TcpSide } from "./protocol/tcp.ts";
+import { proxyToClient, proxyToServer } from "./proxy-protocol.ts";
 import { Reassembly } from "./reassembly.ts";
 import {
   HOPS_EXCEEDED,
@@ -43,6 +56,8 @@ import {
 import { ReplyLimit } from "./reply-limit.ts";
 import { changeHops, rewrite } from "./rewrite.ts";
 import { ServiceBook } from "./service-book.ts";
+import { SourceAddresses } from "./source-addresses.ts";
+import { Templates } from "./templates.ts";
 import { sctpTimeoutList, tcpTimeoutList } from "./timeouts.ts";
 import { ESTIMATE_INTERVAL_MS, Traffic } from "./traffic.ts";
 import { DROP, HELD, PASS, REPLY, TO_CLIENT, TO_SERVER, VERDICT_KINDS, type Verdict } from "./verdict.ts";
@@ -52,11 +67,21 @@ import type { VirtualService } from "./virtual-service.ts";
 const DEFAULT_HOPS = 64;
 /** Entries looked at by one call of `advance`, so that a mass expiry never holds up packets for more than a moment. */
 const LOOKS_PER_ADVANCE = 4096;
-/** Ports tried to tell apart two connections that look alike to the server. */
-const SOURCE_PORT_TRIES = 64;
+/** Life of an entry that no packet of its own has touched yet (IPVS). */
+const NEW_ENTRY_SECONDS = 3;
+/** Life of an idle echo exchange; Linux's connection tracking gives it as much. */
+const ECHO_SECONDS = 30;
 /** Active FTP data comes from here; it is never scheduled, because it must have been announced (IPVS's rule). */
 const FTP_DATA_PORT = 20;
 const FRAGMENT_MTU_MIN = 68;
+
+export interface ConnectionObserver {
+  /**
+   * A packet of a connection went through its state machine.
+   * @param packetCount - packets from the client so far; 0: this one came from the server
+   */
+  packetSeen(record: number, packetCount: number): void;
+}
 
 export interface DirectorOptions {
   readonly settings: DirectorSettings;
@@ -75,6 +100,11 @@ export interface DirectorOptions {
 export class Director {
   readonly connections: ConnectionTable;
   readonly services: ServiceBook;
+  readonly sources: SourceAddresses;
+  readonly calls: CallTable;
+  readonly bindings: Bindings;
+  readonly masquerade: Masquerade;
+  readonly defence: Defence;
   readonly traffic = new Traffic();
   readonly reassembly: Reassembly;
   /**
@@ -82,10 +112,10 @@ export class Director {
    * datagram that was given up (fragment-timeout, fragments-full), whose fragments were counted as held.
    */
   readonly verdictCounts = new Float64Array(VERDICT_KINDS.length + DROP_REASONS.length);
+  /** Told of packets of connections, for synchronising with another director. */
+  observer: ConnectionObserver | undefined;
   /** Connections ever made. */
   createdCount = 0;
-  /** Connections that got another source port towards the server, because two looked alike there. */
-  portChangedCount = 0;
   /** Largest packet towards clients, 0 when the routers in between say so themselves. */
   clientMtuBytes = 0;
   /** The director's own address towards the servers, for its ICMP errors to them; by family. */
@@ -94,19 +124,26 @@ export class Director {
     6: undefined,
   };
 
-  readonly #settings: DirectorSettings;
+  readonly #dispatcher: Dispatcher;
   readonly #randomU32: RandomU32;
   readonly #hopChange: -1 | 1;
   readonly #replies: ReplyMaker;
   readonly #replyLimit: ReplyLimit;
   readonly #flow = new Flow();
   readonly #quoted = new Flow();
-  readonly #tcpTicks: Int32Array;
-  readonly #sctpTicks: Int32Array;
-  readonly #udpTicks: number;
+  /** Where a masqueraded packet goes, as a destination's four words. */
+  readonly #outside = new Int32Array(4);
+  #settings: DirectorSettings;
+  #tcpTicks = new Int32Array(0);
+  #secureTcpTicks = new Int32Array(0);
+  #sctpTicks = new Int32Array(0);
+  #udpTicks = 0;
   #nowMs: number;
   #nowTick: number;
   #nextEstimateMs: number;
+  #nextDefenceMs: number;
+  /** Entries below this number are still to be looked at for removed destinations. */
+  #sweepCursor = 0;
 
   constructor(options: DirectorOptions) {
     const { settings, randomU32, hopChange, now } = options;
@@ -116,13 +153,23 @@ export class Director {
     this.#nowMs = now;
     this.#nowTick = Math.floor(now / TICK_MS);
     this.#nextEstimateMs = now + ESTIMATE_INTERVAL_MS;
+    this.#nextDefenceMs = now + DEFENCE_INTERVAL_MS;
     this.connections = new ConnectionTable(
       settings.connectionsMax,
       [randomU32(), randomU32()],
       this.#nowTick,
       options.memory,
     );
-    this.services = new ServiceBook(options.schedulers, { randomU32, now: () => milliseconds(this.#nowMs) });
+    const { connections } = this;
+    this.sources = new SourceAddresses(connections, randomU32);
+    const loan = { randomU32, now: () => milliseconds(this.#nowMs), ipvs: () => this.#settings.ipvs };
+    this.services = new ServiceBook(options.schedulers, loan, this.sources);
+    this.calls = new CallTable([randomU32(), randomU32()]);
+    this.bindings = new Bindings(connections, this.services, this.sources, this.calls);
+    const templates = new Templates(connections, this.services, this.bindings, this.calls);
+    this.#dispatcher = new Dispatcher(connections, this.services, this.sources, this.bindings, templates);
+    this.masquerade = new Masquerade(this.services, this.sources);
+    this.defence = new Defence(settings.ipvs);
     const fragmentHash = new KeyedHash(randomU32(), randomU32());
     this.reassembly = new Reassembly(
       settings.fragmentBytesMax,
@@ -131,9 +178,47 @@ export class Director {
     );
     this.#replies = new ReplyMaker(hopChange === 1 ? DEFAULT_HOPS + 1 : DEFAULT_HOPS, randomU32());
     this.#replyLimit = new ReplyLimit(settings.repliesPerSecondMax, now);
-    this.#tcpTicks = Int32Array.from(tcpTimeoutList(settings.timeouts), toTicks);
-    this.#sctpTicks = Int32Array.from(sctpTimeoutList(settings.timeouts), toTicks);
-    this.#udpTicks = toTicks(settings.timeouts.udp);
+    this.#applySettings(settings);
+  }
+
+  /** Connections that got another source port towards the server, because two looked alike there. */
+  get portChangedCount(): number {
+    return this.#dispatcher.portChangedCount;
+  }
+
+  /** Change what may change while packets flow: everything but the sizes of tables (DirectorLimits). */
+  configure({ settings, marks, masquerade }: Omit<DirectorConfig, "services">): void {
+    this.#applySettings(settings);
+    this.setMarks(marks);
+    this.masquerade.configure(masquerade);
+  }
+
+  setMarks(rules: readonly MarkRule[]): void {
+    this.services.setMarks(rules);
+  }
+
+  /** What becomes of the connections of this destination now that it is removed. */
+  removalPolicy({ service }: Destination): RemovalPolicy {
+    const { ipvs, removal } = this.#settings;
+    return service.removal ?? (ipvs.expire_nodest_conn === 1 ? "expire" : removal);
+  }
+
+  /** Destinations were removed: end, by and by, the connections of those whose policy is to expire. */
+  sweepRemoved(): void {
+    this.#sweepCursor = this.connections.highWater;
+  }
+
+  #applySettings(settings: DirectorSettings): void {
+    this.#settings = settings;
+    this.#dispatcher.pinsQuiescent = settings.ipvs.expire_quiescent_template === 0;
+    this.defence.configure(settings.ipvs);
+    this.reassembly.timeoutMs = settings.fragmentTimeout * 1000;
+    this.#replyLimit.perSecond = settings.repliesPerSecondMax;
+    const { timeouts } = settings;
+    this.#tcpTicks = Int32Array.from(tcpTimeoutList(timeouts.tcp), toTicks);
+    this.#secureTcpTicks = Int32Array.from(tcpTimeoutList(timeouts.secureTcp), toTicks);
+    this.#sctpTicks = Int32Array.from(sctpTimeoutList(timeouts), toTicks);
+    this.#udpTicks = toTicks(timeouts.udp);
   }
 
   /** Decide about one packet and edit it accordingly. Never throws, whatever the bytes. */
@@ -145,7 +230,7 @@ export class Director {
     return verdict;
   }
 
-  /** Let time pass: expire entries and fragments (a bounded number), run the rate estimator. */
+  /** Let time pass: expire entries and fragments (a bounded number), run defences and the rate estimator. */
   advance(now: Milliseconds): void {
     this.#nowMs = now;
     this.#nowTick = Math.floor(now / TICK_MS);
@@ -154,15 +239,41 @@ export class Director {
     for (;;) {
       const record = connections.nextExpired(this.#nowTick, lookMax - connections.lookCount);
       if (record < 0) break;
-      this.#remove(record);
+      this.bindings.expire(record, this.#nowTick);
     }
     this.verdictCounts[DROP["fragment-timeout"].code]! += this.reassembly.advance(now);
+    if (this.#sweepCursor > 0) this.#sweep();
+    this.#defend(now);
     if (now < this.#nextEstimateMs) return;
-    this.traffic.estimate();
-    this.services.estimate();
+    if (this.#settings.ipvs.run_estimation === 1) {
+      this.traffic.estimate();
+      this.services.estimate();
+    }
     this.#nextEstimateMs += ESTIMATE_INTERVAL_MS;
     // After a pause the missed runs are not made up for.
     if (this.#nextEstimateMs <= now) this.#nextEstimateMs = now + ESTIMATE_INTERVAL_MS;
+  }
+
+  #defend(now: number): void {
+    if (now >= this.#nextDefenceMs) {
+      this.defence.update(this.connections);
+      this.#nextDefenceMs = now + DEFENCE_INTERVAL_MS;
+    }
+    const { connections, services, bindings } = this;
+    this.defence.sweep(connections, services, bindings, this.#randomU32, this.#nowTick, LOOKS_PER_ADVANCE);
+  }
+
+  /** Look at some more entries of removed destinations. */
+  #sweep(): void {
+    const { connections } = this;
+    const end = Math.max(0, this.#sweepCursor - LOOKS_PER_ADVANCE);
+    while (this.#sweepCursor > end) {
+      const record = --this.#sweepCursor;
+      if (!connections.isLive(record) || connections.isTemplate(record)) continue;
+      const destination = this.services.destination(connections.server(record));
+      if (destination.isAvailable || connections.controlledCount(record) > 0) continue;
+      if (this.removalPolicy(destination) === "expire") this.bindings.remove(record);
+    }
   }
 
   addService(config: ServiceConfig): VirtualService {
@@ -205,24 +316,59 @@ export class Director {
     const node = this.#findLive(flow);
     if (node < 0) return this.#unknown(packet, flow);
     const record = node >> 1;
+    const destination = this.services.destination(this.connections.server(record));
+    if (!destination.isAvailable) {
+      const verdict = this.#ofRemoved(packet, flow, record, (node & 1) === 1, destination);
+      if (verdict !== undefined) return verdict;
+    }
     if ((node & 1) === 1) return this.#toClient(packet, flow, record);
     if (this.#isStarting(packet, flow) && this.#isReusable(flow, record)) {
       const service = this.services.find(flow);
       if (service !== undefined) {
         if (this.#isSchedulable(packet, flow)) return this.#schedule(packet, flow, service, record);
         // SYN with RST: the old connection is over, and this begins no new one.
-        this.#remove(record);
+        this.bindings.remove(record);
         return this.#reject(packet, flow);
       }
     }
     return this.#toServer(packet, flow, record);
   }
 
+  /**
+   * A packet of a connection whose destination was removed, by the service's policy.
+   * @returns undefined: as if it were not
+   */
+  #ofRemoved(
+    packet: Packet,
+    flow: Flow,
+    record: number,
+    isToClient: boolean,
+    destination: Destination,
+  ): Verdict | undefined {
+    if (this.connections.hasFlag(record, ConnectionFlag.masquerade)) return undefined;
+    switch (this.removalPolicy(destination)) {
+      case "drain":
+        return undefined;
+      case "drop":
+        return isToClient ? undefined : DROP["destination-removed"];
+      case "reset":
+        if (!isToClient && this.#isStarting(packet, flow)) break;
+        // It stays for a moment, so that the other end is told as well.
+        this.connections.setState(record, flow.protocol === Protocol.tcp ? TCP_STATE.close : 0);
+        this.#restart(record, this.#tcpTicks[TCP_STATE.close]!);
+        return this.#refuse(packet, flow, DROP["destination-removed"]);
+      case "reschedule":
+        if (isToClient || flow.protocol !== Protocol.udp) return undefined;
+    }
+    if (this.connections.controlledCount(record) > 0) return undefined;
+    this.bindings.remove(record);
+    return this.#unknown(packet, flow);
+  }
+
   #findLive(flow: Flow): number {
     const node = this.connections.find(flow);
     if (node < 0 || !this.connections.isExpired(node >> 1, this.#nowTick)) return node;
-    this.#remove(node >> 1);
-    return -1;
+    return this.bindings.expire(node >> 1, this.#nowTick) ? -1 : node;
   }
 
   /** A packet that opens a connection: TCP with SYN, SCTP with INIT; never UDP, which has no beginning. */
@@ -231,15 +377,20 @@ export class Director {
     return flow.protocol === Protocol.sctp && firstSctpChunk(packet, flow) === SctpChunk.init;
   }
 
-  /** IPVS's conn_reuse_mode 1: the old connection is over, so the same client port begins a new one at once. */
+  /** May the same client port begin a new connection at once? IPVS's conn_reuse_mode and expire_nodest_conn. */
   #isReusable(flow: Flow, record: number): boolean {
-    const state = this.connections.state(record);
+    const table = this.connections;
+    if (table.controlledCount(record) > 0) return false;
+    const { conn_reuse_mode, expire_nodest_conn } = this.#settings.ipvs;
+    if (expire_nodest_conn === 1 && this.services.destination(table.server(record)).weight === 0) return true;
+    if (conn_reuse_mode === 0 || table.controller(record) >= 0) return false;
+    const state = table.state(record);
     if (flow.protocol === Protocol.tcp) return state === TCP_STATE.timeWait || state === TCP_STATE.close;
     return state === SCTP_CLOSED;
   }
 
   #unknown(packet: Packet, flow: Flow): Verdict {
-    if (!this.services.isToVirtual(flow)) return this.#pass(packet, flow);
+    if (!this.services.isToVirtual(flow)) return this.#outward(packet, flow);
     // From a virtual address to a virtual address: an answer would come back here, and so on for ever.
     if (!isUnicastSource(flow) || this.services.isFromVirtual(flow)) return DROP.martian;
     const service = this.services.find(flow);
@@ -248,93 +399,136 @@ export class Director {
     return this.#schedule(packet, flow, service, -1);
   }
 
-  /** TCP: SYN without RST (ACK is not looked at); UDP: always; SCTP: INIT first. */
+  /** TCP: SYN without RST (ACK is not looked at); UDP: always; SCTP: INIT first. Sloppy: anything but RST or ABORT. */
   #isSchedulable(packet: Packet, flow: Flow): boolean {
     if (flow.sourcePort === FTP_DATA_PORT) return false;
-    if (flow.protocol === Protocol.tcp) return (flow.tcpFlags & (TcpFlag.syn | TcpFlag.rst)) === TcpFlag.syn;
-    return flow.protocol === Protocol.udp || firstSctpChunk(packet, flow) === SctpChunk.init;
+    const { sloppy_tcp, sloppy_sctp } = this.#settings.ipvs;
+    if (flow.protocol === Protocol.tcp) {
+      const { tcpFlags } = flow;
+      return (tcpFlags & TcpFlag.rst) === 0 && ((tcpFlags & TcpFlag.syn) !== 0 || sloppy_tcp === 1);
+    }
+    if (flow.protocol === Protocol.udp) return true;
+    const chunk = firstSctpChunk(packet, flow);
+    return chunk === SctpChunk.init || (sloppy_sctp === 1 && chunk !== SctpChunk.abort);
   }
 
   /** @param replaced - entry that this connection takes the place of, or -1 */
   #schedule(packet: Packet, flow: Flow, service: VirtualService, replaced: number): Verdict {
-    // The scheduler still sees the old connection counted, as in IPVS, where its timer fires a moment later.
-    const destination = service.scheduler.pick(service.destinations, flow);
-    if (destination === undefined) {
-      return this.#error(packet, flow, PORT_UNREACHABLE, 0) ? REPLY : DROP["no-destination"];
-    }
-    if (replaced >= 0) this.#remove(replaced);
-    const port = destination.port === 0 ? flow.destinationPort : destination.port;
-    const sourcePort = this.#sourcePort(flow, destination, port);
-    if (sourcePort < 0) return DROP["tuple-exhausted"];
-    const record = this.connections.insert(flow, destination.words, port, sourcePort, destination.number);
-    if (record < 0) return DROP["table-full"];
-    this.connections.setFlag(record, ConnectionFlag.inactive, true);
-    destination.bind();
-    destination.traffic.countConnection();
-    service.traffic.countConnection();
+    if (this.defence.dropsPacket()) return DROP.defence;
+    const record = this.#dispatcher.dispatch(packet, flow, service, replaced, this.#nowTick);
+    if (record < 0) return this.#refusal(packet, flow, record);
     this.traffic.countConnection();
     this.createdCount++;
-    return this.#toServer(packet, flow, record);
+    const isOnePacket = service.isOnePacket && flow.protocol === Protocol.udp;
+    const verdict = this.#toServer(packet, flow, record);
+    if (isOnePacket) this.bindings.remove(record);
+    return verdict;
   }
 
-  /**
-   * The port the server will see the client on: the client's own, unless another connection looks the same to the
-   * server already (the same client port at two virtual services with one real server).
-   */
-  #sourcePort(flow: Flow, destination: Destination, destinationPort: number): number {
-    let port = flow.sourcePort;
-    for (let tries = 0; tries < SOURCE_PORT_TRIES; tries++) {
-      const ports = (destinationPort << 16) | port;
-      const { family, protocol, words } = flow;
-      if (!this.connections.hasReply(family, protocol, destination.words, 0, words, 0, ports)) {
-        if (tries > 0) this.portChangedCount++;
-        return port;
-      }
-      port = 1024 + (this.#randomU32() % 64_512);
+  #refusal(packet: Packet, flow: Flow, refusal: number): Verdict {
+    switch (refusal) {
+      case Refusal.notServed:
+        return this.#reject(packet, flow);
+      case Refusal.tableFull:
+        return DROP["table-full"];
+      case Refusal.noSource:
+        return DROP["tuple-exhausted"];
+      case Refusal.noKey:
+        return DROP["no-call-id"];
+      default:
+        return this.#error(packet, flow, PORT_UNREACHABLE, 0) ? REPLY : DROP["no-destination"];
     }
-    return -1;
+  }
+
+  // Out through the director
+
+  /** A packet of no connection that is not for a virtual address: a masqueraded connection, or none of our business. */
+  #outward(packet: Packet, flow: Flow): Verdict {
+    const masquerading = this.masquerade.find(flow);
+    if (masquerading !== undefined) return this.#masquerade(packet, flow, masquerading);
+    if (this.#settings.ipvs.nat_icmp_send === 1 && this.services.isFromServer(flow)) {
+      const isEnd =
+        (flow.tcpFlags & TcpFlag.rst) !== 0 ||
+        (flow.protocol === Protocol.sctp && firstSctpChunk(packet, flow) === SctpChunk.abort);
+      if (!isEnd)
+        return this.#ownError(packet, flow, PORT_UNREACHABLE, 0) ? REPLY : DROP["no-destination"];
+    }
+    return this.#pass(packet, flow);
+  }
+
+  #masquerade(packet: Packet, flow: Flow, masquerading: Masquerading): Verdict {
+    const { family, protocol, words, sourcePort, destinationPort } = flow;
+    if (protocol === Protocol.tcp && (flow.tcpFlags & (TcpFlag.syn | TcpFlag.rst)) !== TcpFlag.syn)
+      return this.#refuse(packet, flow, DROP["no-service"]);
+    const { destination, pool, firstPort, lastPort } = masquerading;
+    const { sources } = this;
+    // biome-ignore format: host behind the director, far end, range
+    const hasSource = sources.choose(
+      pool, family, protocol, words, sourcePort, words, 4, destinationPort, firstPort, lastPort, this.services,
+    );
+    if (!hasSource) return DROP["tuple-exhausted"];
+    const { number, port } = sources.found;
+    for (let i = 0; i < 4; i++) this.#outside[i] = words[4 + i]!;
+    const record = this.connections.insert(
+      flow,
+      this.#outside,
+      destinationPort,
+      number,
+      port,
+      destination.number,
+    );
+    if (record < 0) return DROP["table-full"];
+    this.connections.setFlag(record, ConnectionFlag.masquerade, true);
+    this.bindings.bind(record, destination, number, -1);
+    destination.traffic.countConnection();
+    this.createdCount++;
+    return this.#toServer(packet, flow, record);
   }
 
   #toServer(packet: Packet, flow: Flow, record: number): Verdict {
     const table = this.connections;
     const destination = this.services.destination(table.server(record));
-    if (!destination.isAvailable && this.#settings.removedDestination === "drop")
-      return DROP["destination-removed"];
+    const isMasquerade = table.hasFlag(record, ConnectionFlag.masquerade);
     this.#follow(packet, flow, record, TcpSide.input, destination);
-    table.countInPacket(record);
+    const packetCount = table.countInPacket(record);
     this.#countIn(destination, packet.length);
+    this.observer?.packetSeen(record, packetCount);
     if (this.#hopChange === -1) {
-      if (hops(packet, flow) <= 1) {
-        return this.#error(packet, flow, HOPS_EXCEEDED, 0) ? REPLY : DROP["ttl-expired"];
-      }
+      if (hops(packet, flow) <= 1) return this.#answer(packet, flow, isMasquerade, HOPS_EXCEEDED, 0, "ttl-expired");
       changeHops(packet, flow.family, -1);
     }
-    if (!this.#fits(packet, flow, destination.mtuBytes)) {
-      return this.#error(packet, flow, TOO_BIG, destination.mtuBytes) ? REPLY : DROP["too-big"];
-    }
+    if (table.hasFlag(record, ConnectionFlag.proxy) && !proxyToServer(packet, flow, table, record))
+      return DROP["no-room-for-header"];
+    const mtuBytes = isMasquerade ? this.clientMtuBytes : destination.mtuBytes;
+    if (!this.#fits(packet, flow, mtuBytes)) return this.#answer(packet, flow, isMasquerade, TOO_BIG, mtuBytes, "too-big");
     const { words } = table;
     const at = table.destinationAt(record);
-    rewrite(packet, flow, flow.words, 0, table.sourcePort(record), words, at, table.destinationPort(record));
+    const source = table.source(record);
+    const sourceWords = source === 0 ? flow.words : table.sourceWords;
+    const sourcePort = table.sourcePort(record);
+    rewrite(packet, flow, sourceWords, source * 4, sourcePort, words, at, table.destinationPort(record));
     if (this.#hopChange === 1) this.#giveHopBack(packet, flow);
     return TO_SERVER;
   }
 
   #toClient(packet: Packet, flow: Flow, record: number): Verdict {
-    // A router looks at TTL and MTU before anything else, and answers in its own name.
-    if (this.#hopChange === -1 && hops(packet, flow) <= 1) {
-      return this.#ownError(packet, flow, HOPS_EXCEEDED, 0) ? REPLY : DROP["ttl-expired"];
-    }
-    if (!this.#fits(packet, flow, this.clientMtuBytes)) {
-      return this.#ownError(packet, flow, TOO_BIG, this.clientMtuBytes) ? REPLY : DROP["too-big"];
-    }
-    if (this.#hopChange === -1) changeHops(packet, flow.family, -1);
     const table = this.connections;
+    const isMasquerade = table.hasFlag(record, ConnectionFlag.masquerade);
+    // A router looks at TTL and MTU before anything else, and answers in its own name; what comes from outside, in that of
+    // the address it came to.
+    if (this.#hopChange === -1 && hops(packet, flow) <= 1)
+      return this.#answer(packet, flow, !isMasquerade, HOPS_EXCEEDED, 0, "ttl-expired");
+    const mtuBytes = isMasquerade ? 0 : this.clientMtuBytes;
+    if (!this.#fits(packet, flow, mtuBytes)) return this.#answer(packet, flow, true, TOO_BIG, mtuBytes, "too-big");
+    if (this.#hopChange === -1) changeHops(packet, flow.family, -1);
     const destination = this.services.destination(table.server(record));
     this.#follow(packet, flow, record, TcpSide.output, destination);
     this.#countOut(destination, packet.length);
+    this.observer?.packetSeen(record, 0);
+    if (table.hasFlag(record, ConnectionFlag.proxy)) proxyToClient(packet, flow, table, record);
     const { words } = table;
     const port = table.virtualPort(record);
-    rewrite(packet, flow, words, table.virtualAt(record), port, flow.words, 4, table.clientPort(record));
+    rewrite(packet, flow, words, table.virtualAt(record), port, words, table.clientAt(record), table.clientPort(record));
     if (this.#hopChange === 1) this.#giveHopBack(packet, flow);
     return TO_CLIENT;
   }
@@ -342,36 +536,37 @@ export class Director {
   /** Run the state machine and restart the timer. */
   #follow(packet: Packet, flow: Flow, record: number, side: TcpSide, destination: Destination): void {
     const table = this.connections;
+    const { protocol } = flow;
     let ticks = this.#udpTicks;
-    if (flow.protocol !== Protocol.udp) {
+    if (protocol === Protocol.tcp || protocol === Protocol.sctp) {
       const before = table.state(record);
       let after: number;
       let isActive: boolean;
-      if (flow.protocol === Protocol.tcp) {
-        after = nextTcpState(side, flow.tcpFlags, before, false);
+      if (protocol === Protocol.tcp) {
+        const isSecure = this.defence.isSecureTcp;
+        after = nextTcpState(side, flow.tcpFlags, before, isSecure);
         isActive = TCP_IS_ACTIVE[after] === 1;
-        ticks = this.#tcpTicks[after]!;
+        ticks = isSecure ? this.#secureTcpTicks[after]! : this.#tcpTicks[after]!;
+        if (after === TCP_STATE.established) this.bindings.assure(record);
       } else {
         after = nextSctpState(side, firstSctpChunk(packet, flow), secondSctpChunk(packet, flow), before);
         isActive = after === SCTP_ESTABLISHED;
         ticks = this.#sctpTicks[after]!;
+        if (isActive) this.bindings.assure(record);
       }
       if (after !== before) table.setState(record, after);
       if (table.hasFlag(record, ConnectionFlag.inactive) === isActive) {
         table.setFlag(record, ConnectionFlag.inactive, !isActive);
         destination.move(!isActive);
       }
-    }
-    table.setTimeout(record, ticks);
-    table.touch(record, this.#nowTick);
+    } else if (isEchoProtocol(protocol)) ticks = toTicks(ECHO_SECONDS);
+    else if (side === TcpSide.output) this.bindings.assure(record);
+    this.#restart(record, ticks);
   }
 
-  #remove(record: number): void {
-    const table = this.connections;
-    const destination = this.services.destination(table.server(record));
-    destination.unbind(table.hasFlag(record, ConnectionFlag.inactive));
-    table.remove(record);
-    if (!destination.isAvailable && destination.connectionCount === 0) this.services.forget(destination);
+  #restart(record: number, ticks: number): void {
+    this.connections.setTimeout(record, ticks);
+    this.connections.touch(record, this.#nowTick);
   }
 
   // ICMP
@@ -379,6 +574,10 @@ export class Director {
   #icmp(packet: Packet, flow: Flow): Verdict {
     if (flow.transportBytes < 8) return DROP.truncated;
     if (isTranslatedError(packet, flow)) return this.#icmpError(packet, flow);
+    if (this.masquerade.rules.length > 0) {
+      const verdict = this.#masqueradedEcho(packet, flow);
+      if (verdict !== undefined) return verdict;
+    }
     if (!this.services.isToVirtual(flow)) return this.#pass(packet, flow);
     const type = packet.view.getUint8(flow.transportAt);
     const isEchoRequest = type === (flow.family === 4 ? IcmpType.echoRequest : Icmpv6Type.echoRequest);
@@ -387,8 +586,23 @@ export class Director {
     return this.#replies.echo(packet, flow) ? REPLY : DROP["bad-checksum"];
   }
 
+  /** An echo exchange that a host behind the director began, or begins. @returns undefined: it is none */
+  #masqueradedEcho(packet: Packet, flow: Flow): Verdict | undefined {
+    if (!readEcho(packet.view, flow)) return undefined;
+    const node = this.#findLive(flow);
+    if (node >= 0)
+      return (node & 1) === 1
+        ? this.#toClient(packet, flow, node >> 1)
+        : this.#toServer(packet, flow, node >> 1);
+    const isRequest = flow.destinationPort === 0;
+    if (!isRequest || this.services.isToVirtual(flow)) return undefined;
+    const masquerading = this.masquerade.find(flow);
+    return masquerading === undefined ? undefined : this.#masquerade(packet, flow, masquerading);
+  }
+
   #icmpError(packet: Packet, flow: Flow): Verdict {
-    const node = findQuoted(packet, flow, this.#quoted, this.connections);
+    let node = findQuoted(packet, flow, this.#quoted, this.connections);
+    if (node < 0 && this.#settings.ipvs.schedule_icmp === 1) node = this.#scheduleQuoted(packet, flow);
     const isOurs = node >= 0 && !this.connections.isExpired(node >> 1, this.#nowTick);
     const isToServer = (node & 1) === 0;
     // An error to a server is addressed to the virtual address the quoted packet came from, or it is not about it.
@@ -411,6 +625,20 @@ export class Director {
     return isToServer ? TO_SERVER : TO_CLIENT;
   }
 
+  /** schedule_icmp: an error about a packet we never saw begins the connection that packet would be of. */
+  #scheduleQuoted(packet: Packet, flow: Flow): number {
+    const quoted = this.#quoted;
+    if (!quoted.hasPorts || isEchoProtocol(quoted.protocol) || !this.services.isToVirtual(flow)) return -1;
+    const service = this.services.find(quoted);
+    if (service === undefined || this.services.isFromVirtual(quoted) || this.defence.dropsPacket()) return -1;
+    const record = this.#dispatcher.dispatch(packet, quoted, service, -1, this.#nowTick);
+    if (record < 0) return -1;
+    this.traffic.countConnection();
+    this.createdCount++;
+    this.#restart(record, toTicks(NEW_ENTRY_SECONDS));
+    return record * 2;
+  }
+
   // What is not translated
 
   /** The hop the kernel takes twice is not given back here: a routing loop through the device must end. */
@@ -426,11 +654,29 @@ export class Director {
   /** A packet to a virtual address that nobody serves: what a host without a listener would say. */
   #reject(packet: Packet, flow: Flow): Verdict {
     if (this.#settings.unserved === "drop") return DROP["no-service"];
+    return this.#refuse(packet, flow, DROP["no-service"]);
+  }
+
+  /** Tell the sender that there is no such connection: TCP by a reset, everything else by port unreachable. */
+  #refuse(packet: Packet, flow: Flow, otherwise: Verdict): Verdict {
     if (flow.protocol !== Protocol.tcp) {
-      return this.#error(packet, flow, PORT_UNREACHABLE, 0) ? REPLY : DROP["no-service"];
+      return this.#error(packet, flow, PORT_UNREACHABLE, 0) ? REPLY : otherwise;
     }
-    if (!this.#replyLimit.take(this.#nowMs)) return DROP["no-service"];
-    return this.#replies.reset(packet, flow) ? REPLY : DROP["no-service"];
+    if (!this.#replyLimit.take(this.#nowMs)) return otherwise;
+    return this.#replies.reset(packet, flow) ? REPLY : otherwise;
+  }
+
+  /** @param isOwn - in the director's own name rather than in that of the address the packet went to */
+  #answer(
+    packet: Packet,
+    flow: Flow,
+    isOwn: boolean,
+    kind: typeof TOO_BIG,
+    rest: number,
+    otherwise: "ttl-expired" | "too-big",
+  ): Verdict {
+    const isSent = isOwn ? this.#ownError(packet, flow, kind, rest) : this.#error(packet, flow, kind, rest);
+    return isSent ? REPLY : DROP[otherwise];
   }
 
   /** Answer with an ICMP error in the name of the virtual address. */

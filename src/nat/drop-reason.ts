@@ -23,6 +23,12 @@ export const DROP_REASONS = [
   "table-full",
   /** No free source port to tell two connections apart on the server side. */
   "tuple-exhausted",
+  /** A service that pins by Call-ID, and a packet without one. */
+  "no-call-id",
+  /** The drop_packet defence. */
+  "defence",
+  /** A PROXY protocol header is due and there is no room for it. */
+  "no-room-for-header",
   /** Protocol the director does not translate, addressed to a virtual address. */
   "unknown-protocol",
   /** An ICMP error about no connection of ours, addressed to a virtual address. */

@@ -11,7 +11,8 @@ import { ICMP_CHECKSUM_AT, ICMP_EMBEDDED_AT, ICMP_TYPE_AT } from "../wire/icmp.t
 import { IPV4_CHECKSUM_AT, IPV4_DESTINATION_AT, IPV4_SOURCE_AT } from "../wire/ipv4.ts";
 import { IPV6_DESTINATION_AT, IPV6_SOURCE_AT } from "../wire/ipv6.ts";
 import type { Packet } from "../wire/packet.ts";
-import type { ConnectionTable } from "./connection-table.ts";
+import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
+import { echoIdentifierAt, isEchoProtocol, readEcho } from "./echo.ts";
 import { icmpChecksum, ipv4HeaderChecksum } from "./reply.ts";
 
 const UNREACHABLE = 3;
@@ -32,7 +33,11 @@ export function isTranslatedError(packet: Packet, flow: Flow): boolean {
 export function findQuoted(packet: Packet, flow: Flow, quoted: Flow, table: ConnectionTable): number {
   const end = packet.at + packet.length;
   if (quoted.dissectQuoted(packet.view, flow.transportAt + ICMP_EMBEDDED_AT, end) !== "ok") return -1;
-  if (!quoted.hasPorts || quoted.family !== flow.family) return -1;
+  if (quoted.family !== flow.family) return -1;
+  if (!quoted.hasPorts) {
+    const isEcho = isEchoProtocol(quoted.protocol) && quoted.fragmentOffset === 0 && quoted.transportBytes >= 8;
+    if (!isEcho || !readEcho(packet.view, quoted)) return -1;
+  }
   quoted.reverse();
   return table.find(quoted);
 }
@@ -56,17 +61,26 @@ export function translateError(
   const isIpv4 = flow.family === 4;
   const sourceAt = isIpv4 ? IPV4_SOURCE_AT : IPV6_SOURCE_AT;
   const destinationAt = isIpv4 ? IPV4_DESTINATION_AT : IPV6_DESTINATION_AT;
+  const source = table.source(record);
   if (isToServer) {
-    // The server's own packet had come from destination:port to client:sourcePort.
+    // The server's own packet had come from destination:port to source:sourcePort.
     writeAddress(view, at + destinationAt, words, table.destinationAt(record), isIpv4);
     writeAddress(view, quotedAt + sourceAt, words, table.destinationAt(record), isIpv4);
-    view.setUint16(quoted.transportAt, table.destinationPort(record));
-    view.setUint16(quoted.transportAt + 2, table.sourcePort(record));
+    if (source > 0) {
+      writeAddress(view, at + sourceAt, table.sourceWords, source * 4, isIpv4);
+      writeAddress(view, quotedAt + destinationAt, table.sourceWords, source * 4, isIpv4);
+    }
+    writePorts(view, quoted, table.destinationPort(record), table.sourcePort(record));
   } else {
-    writeAddress(view, at + sourceAt, words, table.virtualAt(record), isIpv4);
+    // Which router on the way to a host outside it was is what traceroute asks.
+    if (!table.hasFlag(record, ConnectionFlag.masquerade))
+      writeAddress(view, at + sourceAt, words, table.virtualAt(record), isIpv4);
     writeAddress(view, quotedAt + destinationAt, words, table.virtualAt(record), isIpv4);
-    view.setUint16(quoted.transportAt, table.clientPort(record));
-    view.setUint16(quoted.transportAt + 2, table.virtualPort(record));
+    if (source > 0) {
+      writeAddress(view, at + destinationAt, words, table.clientAt(record), isIpv4);
+      writeAddress(view, quotedAt + sourceAt, words, table.clientAt(record), isIpv4);
+    }
+    writePorts(view, quoted, table.clientPort(record), table.virtualPort(record));
   }
   if (isIpv4) {
     restoreHeaderChecksum(view, quotedAt, quoted.transportAt - quotedAt);
@@ -75,6 +89,16 @@ export function translateError(
   const checksumAt = flow.transportAt + ICMP_CHECKSUM_AT;
   view.setUint16(checksumAt, 0);
   view.setUint16(checksumAt, icmpChecksum(packet, flow.family, flow.transportAt, flow.transportBytes));
+}
+
+/** Of an echo, the identifier is what there is of ports; `quoted` is turned round, so a request has it as destination. */
+function writePorts(view: DataView, quoted: Flow, sourcePort: number, destinationPort: number): void {
+  if (isEchoProtocol(quoted.protocol)) {
+    view.setUint16(echoIdentifierAt(quoted), quoted.sourcePort === 0 ? sourcePort : destinationPort);
+    return;
+  }
+  view.setUint16(quoted.transportAt, sourcePort);
+  view.setUint16(quoted.transportAt + 2, destinationPort);
 }
 
 function writeAddress(view: DataView, at: number, words: Int32Array, from: number, isIpv4: boolean): void {

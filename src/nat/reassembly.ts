@@ -54,11 +54,12 @@ export class Reassembly {
   readonly #headers: Uint8Array;
   readonly #buckets: Int32Array;
   readonly #hash: KeyedHash;
-  readonly #timeoutMs: number;
   #freeBlock: number;
   #freeDatagram: number;
   #oldest = 0;
   #newest = 0;
+  /** How long a datagram may wait for its last fragment; takes effect for those that begin from now on. */
+  timeoutMs: number;
   /** Datagrams waiting for fragments. */
   waitingCount = 0;
   /** Datagrams given up to make room for newer ones. */
@@ -74,7 +75,7 @@ export class Reassembly {
     this.#headers = new Uint8Array(datagramCount * HEADER_BYTES_MAX);
     this.#buckets = new Int32Array(2 ** Math.ceil(Math.log2(datagramCount)));
     this.#hash = hash;
-    this.#timeoutMs = timeoutMs;
+    this.timeoutMs = timeoutMs;
     for (let i = 0; i < blockCount; i++) this.#blockWords[i * BLOCK_WORDS] = i + 2 > blockCount ? 0 : i + 2;
     for (let i = 0; i < datagramCount; i++)
       this.#datagrams[i * DATAGRAM_WORDS + CHAIN] = i + 2 > datagramCount ? 0 : i + 2;
@@ -168,7 +169,7 @@ export class Reassembly {
     words[at + 9] = keyOf(flow);
     words.fill(0, at + KEY_WORDS, at + DATAGRAM_WORDS);
     words[at + TOTAL] = -1;
-    words[at + DEADLINE] = (nowMs + this.#timeoutMs) | 0;
+    words[at + DEADLINE] = (nowMs + this.timeoutMs) | 0;
     const bucket = this.#bucket(flow.words, 0, flow.identification);
     words[at + CHAIN] = this.#buckets[bucket]!;
     this.#buckets[bucket] = datagram + 1;

@@ -17,12 +17,14 @@ import {
   udpChecksum,
 } from "../wire/checksum.ts";
 import { type Flow, Protocol } from "../wire/flow.ts";
+import { ICMP_CHECKSUM_AT } from "../wire/icmp.ts";
 import { IPV4_CHECKSUM_AT, IPV4_SOURCE_AT, IPV4_TTL_AT } from "../wire/ipv4.ts";
 import { IPV6_HOP_LIMIT_AT, IPV6_SOURCE_AT } from "../wire/ipv6.ts";
 import type { Packet } from "../wire/packet.ts";
 import { SCTP_CHECKSUM_AT } from "../wire/sctp.ts";
 import { TCP_CHECKSUM_AT } from "../wire/tcp.ts";
 import { UDP_CHECKSUM_AT } from "../wire/udp.ts";
+import { echoIdentifierAt, isEchoProtocol } from "./echo.ts";
 
 /**
  * Give a dissected packet a new source and destination.
@@ -62,6 +64,10 @@ export function rewrite(
   }
   if (isIpv4) applyDelta(view, at + IPV4_CHECKSUM_AT, addressDelta);
   if (!flow.hasPorts) return;
+  if (isEchoProtocol(flow.protocol)) {
+    rewriteEcho(view, flow, addressDelta, sourcePort, destinationPort);
+    return;
+  }
 
   const { transportAt } = flow;
   let portDelta = 0;
@@ -119,12 +125,31 @@ export function changeHops(packet: Packet, family: 4 | 6, change: number): void 
   applyDelta(view, at + IPV4_CHECKSUM_AT, (~before & 0xffff) + after);
 }
 
-function applyDelta(view: DataView, checksumAt: number, delta: number): void {
+/** The identifier is the source port of a request and the destination port of a reply. ICMP covers no addresses, ICMPv6 does. */
+function rewriteEcho(
+  view: DataView,
+  flow: Flow,
+  addressDelta: number,
+  sourcePort: number,
+  destinationPort: number,
+): void {
+  const isRequest = flow.destinationPort === 0;
+  const before = isRequest ? flow.sourcePort : flow.destinationPort;
+  const after = isRequest ? sourcePort : destinationPort;
+  const identifierAt = echoIdentifierAt(flow);
+  view.setUint16(identifierAt, after);
+  const delta = (before === after ? 0 : (~before & 0xffff) + after) + (flow.family === 6 ? addressDelta : 0);
+  applyDelta(view, flow.transportAt + ICMP_CHECKSUM_AT, delta);
+}
+
+/** Carry a change of the words it covers into a checksum. @param delta - as a sum: complements of the old words, the new words */
+export function applyDelta(view: DataView, checksumAt: number, delta: number): void {
   if (delta === 0) return;
   view.setUint16(checksumAt, ~fold((~view.getUint16(checksumAt) & 0xffff) + delta) & 0xffff);
 }
 
-function applyPartialDelta(view: DataView, checksumAt: number, delta: number): void {
+/** The same for a partial checksum and the pseudo-header's words. */
+export function applyPartialDelta(view: DataView, checksumAt: number, delta: number): void {
   if (delta === 0) return;
   view.setUint16(checksumAt, fold(view.getUint16(checksumAt) + delta));
 }

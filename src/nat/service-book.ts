@@ -5,22 +5,25 @@
  * object comes back with its connections and counters, as from IPVS's "trash".
  */
 import { parseAddress } from "../wire/address.ts";
-import { type Flow, Protocol } from "../wire/flow.ts";
-import type { DestinationConfig, SchedulerFlag, ServiceConfig, ServiceProtocol } from "./configuration.ts";
+import type { Flow } from "../wire/flow.ts";
+import type { DestinationConfig, MarkRule, SchedulerFlag, ServiceConfig, ServiceKey } from "./configuration.ts";
 import type { Scheduler, SchedulerContext, SchedulerRegistry } from "./contracts/scheduler.ts";
 import { Destination } from "./destination.ts";
+import { MarkRules } from "./mark-rules.ts";
 import { ServiceTable } from "./service-table.ts";
-import { VirtualService } from "./virtual-service.ts";
+import type { PortReservation, SourceAddresses } from "./source-addresses.ts";
+import { nameOf, type ServiceAttributes, VirtualService } from "./virtual-service.ts";
 
-const PROTOCOL_NUMBER: Readonly<Record<ServiceProtocol, number>> = {
-  tcp: Protocol.tcp,
-  udp: Protocol.udp,
-  sctp: Protocol.sctp,
-};
+/** Destinations that stand for "wherever the packet goes". */
+const ANYWHERE: DestinationConfig = { address: "", port: 0, weight: 0, upperThreshold: 0, lowerThreshold: 0 };
 
-export class ServiceBook {
+/** What the director lends to its schedulers. */
+export type SchedulerLoan = Omit<SchedulerContext, "flags">;
+
+export class ServiceBook implements PortReservation {
   readonly #schedulers: SchedulerRegistry;
-  readonly #context: Pick<SchedulerContext, "now" | "randomU32">;
+  readonly #context: SchedulerLoan;
+  readonly #sources: SourceAddresses;
   readonly #table = new ServiceTable();
   readonly #services: VirtualService[] = [];
   /** By number; a number is free when its place is undefined. Connection records hold these numbers. */
@@ -28,9 +31,10 @@ export class ServiceBook {
   readonly #freeNumbers: number[] = [];
 
   /** @param context - what the director lends to its schedulers */
-  constructor(schedulers: SchedulerRegistry, context: Pick<SchedulerContext, "now" | "randomU32">) {
+  constructor(schedulers: SchedulerRegistry, context: SchedulerLoan, sources: SourceAddresses) {
     this.#schedulers = schedulers;
     this.#context = context;
+    this.#sources = sources;
   }
 
   /** In the order they were added. */
@@ -50,6 +54,33 @@ export class ServiceBook {
     return this.#table.isFromVirtual(flow);
   }
 
+  /** Packets that the rules fit get marks from now on, and their destinations are virtual addresses. */
+  setMarks(rules: readonly MarkRule[]): void {
+    this.#table.marks = new MarkRules(rules);
+  }
+
+  /** Has a service this port of a source address? Then no connection outwards may use it. */
+  isReserved(protocol: number, number: number, port: number): boolean {
+    const { words } = this.#sources;
+    return this.#table.isServed(this.#sources.family(number), protocol, words, number * 4, port);
+  }
+
+  /** Is this the address and port of a server of some service of the flow's protocol? */
+  isFromServer(flow: Flow): boolean {
+    for (let index = 0; index < this.#destinations.length; index++) {
+      const destination = this.#destinations[index];
+      if (
+        destination?.isAvailable === true &&
+        destination.port === flow.sourcePort &&
+        destination.service.protocol === flow.protocol &&
+        destination.service.family === flow.family &&
+        destination.hasAddress(flow.words, 0)
+      )
+        return true;
+    }
+    return false;
+  }
+
   /** The destination with this number, which some connection holds. */
   destination(number: number): Destination {
     return this.#destinations[number]!;
@@ -60,42 +91,40 @@ export class ServiceBook {
     for (const destination of this.#destinations) if (destination !== undefined) yield destination;
   }
 
-  /** The service that is configured at the same protocol, address and port. */
-  findService(config: Pick<ServiceConfig, "protocol" | "address" | "port">): VirtualService | undefined {
-    return this.#services.find(
-      (service) =>
-        service.protocolName === config.protocol &&
-        service.address === config.address &&
-        service.port === config.port,
-    );
+  /** The service that is configured under the same key. */
+  findService(key: ServiceKey): VirtualService | undefined {
+    return this.#services.find(({ attributes }) => isSameKey(attributes, key));
   }
 
   /** @throws RangeError for what no parsed configuration contains: a bad address, an unknown scheduler, a duplicate. */
-  addService(config: ServiceConfig): VirtualService {
-    const name = `${config.protocol} ${config.address}:${config.port}`;
-    const address = parseAddress(config.address);
-    if (address === undefined) throw new RangeError(`Cannot add service ${name}: not an IP address`);
-    if (this.findService(config) !== undefined) throw new RangeError(`Cannot add service ${name}: it exists`);
-    const service = new VirtualService(
-      config.protocol,
-      PROTOCOL_NUMBER[config.protocol],
-      address.family,
-      config.address,
-      address.words,
-      config.port,
-      this.#makeScheduler(config.scheduler, config.schedulerFlags, name),
-    );
-    service.schedulerFlags = config.schedulerFlags ?? [];
+  addService({ destinations: _, ...attributes }: ServiceConfig): VirtualService {
+    const name = nameOf(attributes);
+    if (this.findService(attributes) !== undefined) throw new RangeError(`Cannot add service ${name}: it exists`);
+    const scheduler = this.#makeScheduler(attributes.scheduler, attributes.schedulerFlags, name);
+    const service = new VirtualService(attributes, scheduler);
+    service.describe(attributes, this.#holdSources(attributes));
     this.#services.push(service);
     this.#table.add(service);
     return service;
   }
 
+  /** Give a service other attributes; its key, destinations and connections stay. Templates keep their own timeout. */
+  editService(service: VirtualService, { destinations: _, ...attributes }: ServiceConfig): void {
+    const { scheduler, schedulerFlags = [] } = attributes;
+    const { schedulerFlags: flagsBefore = [] } = service.attributes;
+    if (service.scheduler.name !== scheduler || !isSameSet(flagsBefore, schedulerFlags))
+      this.#changeScheduler(service, scheduler, schedulerFlags);
+    const sources = this.#holdSources(attributes);
+    this.#releaseSources(service.sources);
+    this.#table.remove(service);
+    service.describe(attributes, sources);
+    this.#table.add(service);
+  }
+
   /** Give a service another scheduler, which begins with the destinations as they are. */
-  changeScheduler(service: VirtualService, name: string, flags: readonly SchedulerFlag[] = []): void {
-    const scheduler = this.#makeScheduler(name, flags, service.address);
+  #changeScheduler(service: VirtualService, name: string, flags: readonly SchedulerFlag[]): void {
+    const scheduler = this.#makeScheduler(name, flags, nameOf(service.attributes));
     service.scheduler = scheduler;
-    service.schedulerFlags = flags;
     // It begins with the whole list, as IPVS's init_service: one by one wrr would begin at the oldest one's weight.
     if (service.destinations.length > 0) scheduler.changed?.("added", service.destinations, 0);
   }
@@ -104,7 +133,26 @@ export class ServiceBook {
   removeService(service: VirtualService): void {
     for (const destination of service.destinations.splice(0)) this.#retire(destination);
     this.#table.remove(service);
+    this.#releaseSources(service.sources);
     this.#services.splice(this.#services.indexOf(service), 1);
+  }
+
+  /** A destination of no service: what a masquerade rule's connections go to. */
+  addDetached(service: VirtualService): Destination {
+    return this.#create(service, service.words, ANYWHERE);
+  }
+
+  removeDetached(destination: Destination): void {
+    this.#retire(destination);
+  }
+
+  /** An address of the director's own: packets to it are its business until it is released as often. */
+  holdAddress(number: number): void {
+    this.#table.hold(this.#address(number));
+  }
+
+  releaseAddress(number: number): void {
+    this.#table.release(this.#address(number));
   }
 
   /** @throws RangeError for a bad address or family, or a destination that exists. */
@@ -168,7 +216,7 @@ export class ServiceBook {
         `Cannot schedule for ${service}: no scheduler "${name}", expected one of ${known}`,
       );
     }
-    return factory({ flags, randomU32: this.#context.randomU32, now: this.#context.now });
+    return factory({ ...this.#context, flags });
   }
 
   #create(service: VirtualService, words: Int32Array, config: DestinationConfig): Destination {
@@ -185,9 +233,7 @@ export class ServiceBook {
         !one.isAvailable &&
         one.address === config.address &&
         one.port === config.port &&
-        one.service.protocol === service.protocol &&
-        one.service.address === service.address &&
-        one.service.port === service.port,
+        isSameKey(one.service.attributes, service.attributes),
     );
     if (found === undefined) return undefined;
     this.#table.release(found.service);
@@ -201,6 +247,35 @@ export class ServiceBook {
     destination.isAvailable = false;
     // Its connections' virtual address stays ours, whatever becomes of the service.
     this.#table.hold(destination.service);
-    if (destination.connectionCount === 0) this.forget(destination);
+    if (!destination.isInUse) this.forget(destination);
+  }
+
+  #address(number: number): Pick<VirtualService, "family" | "words"> {
+    const words = this.#sources.words.slice(number * 4, number * 4 + 4);
+    return { family: this.#sources.family(number), words };
+  }
+
+  #holdSources({ fullNat }: ServiceAttributes): Int32Array {
+    return Int32Array.from(fullNat?.sources ?? [], (address) => {
+      const number = this.#sources.hold(address);
+      this.holdAddress(number);
+      return number;
+    });
+  }
+
+  #releaseSources(sources: Int32Array): void {
+    for (const number of sources) {
+      this.releaseAddress(number);
+      this.#sources.release(number);
+    }
   }
 }
+
+const isSameKey = (one: ServiceKey, other: ServiceKey): boolean =>
+  one.protocol === other.protocol &&
+  one.address === other.address &&
+  one.port === other.port &&
+  one.mark === other.mark;
+
+const isSameSet = <T>(one: readonly T[], other: readonly T[]): boolean =>
+  one.every((item) => other.includes(item)) && other.every((item) => one.includes(item));

@@ -57,8 +57,8 @@ const DEFAULT_TCP: Timeouts["tcp"] = {
 export const DEFAULT_TIMEOUTS: Timeouts = { ...IPVS_TIMEOUTS, tcp: DEFAULT_TCP, secureTcp: DEFAULT_TCP };
 
 /** Timeouts by state code, in the order of TCP_STATES. */
-export const tcpTimeoutList = (timeouts: Timeouts): Seconds[] =>
-  TCP_STATES.map((state) => timeouts.tcp[state]);
+export const tcpTimeoutList = (timeouts: Timeouts["tcp"]): Seconds[] =>
+  TCP_STATES.map((state) => timeouts[state]);
 
 /** Timeouts by state code, in the order of SCTP_STATES. */
 export const sctpTimeoutList = (timeouts: Timeouts): Seconds[] =>

@@ -1,0 +1,98 @@
+/**
+ * Connections that hosts behind the director open through it: they leave in the name of a source address of the
+ * director's own. An entry of the usual kind whose destination is where the packet was going anyway.
+ */
+import type { Flow } from "../wire/flow.ts";
+import { isInPrefix, type Prefix, parsePrefix } from "../wire/prefix.ts";
+import type { MasqueradeRule } from "./configuration.ts";
+import { FIRST_SOURCE_PORT, LAST_SOURCE_PORT } from "./dispatcher.ts";
+import type { Destination } from "./destination.ts";
+import type { ServiceBook } from "./service-book.ts";
+import type { SourceAddresses } from "./source-addresses.ts";
+import { VirtualService } from "./virtual-service.ts";
+
+/** A rule at work. */
+export interface Masquerading {
+  readonly rule: MasqueradeRule;
+  readonly from: readonly Prefix[];
+  readonly to: Prefix | undefined;
+  /** Numbers of its source addresses. */
+  readonly pool: Int32Array;
+  readonly firstPort: number;
+  readonly lastPort: number;
+  /** Counts its connections and traffic. */
+  readonly destination: Destination;
+}
+
+/** A service of nothing, for the destinations that stand for the outside. */
+const outside = (family: 4 | 6): VirtualService =>
+  new VirtualService(
+    { protocol: "fwmark", address: family === 4 ? "0.0.0.0" : "::", port: 0, scheduler: "none" },
+    { name: "none", pick: () => undefined },
+  );
+
+export class Masquerade {
+  /** In the order of the configuration. */
+  rules: readonly Masquerading[] = [];
+  readonly #services: ServiceBook;
+  readonly #sources: SourceAddresses;
+
+  constructor(services: ServiceBook, sources: SourceAddresses) {
+    this.#services = services;
+    this.#sources = sources;
+  }
+
+  /** Other rules; connections of those that end go on. @throws RangeError for a prefix or address that is none */
+  configure(wanted: readonly MasqueradeRule[]): void {
+    const before = new Map(this.rules.map((one) => [JSON.stringify(one.rule), one]));
+    this.rules = wanted.map((rule) => {
+      const key = JSON.stringify(rule);
+      const same = before.get(key);
+      before.delete(key);
+      return same ?? this.#begin(rule);
+    });
+    for (const { pool, destination } of before.values()) {
+      for (const number of pool) {
+        this.#services.releaseAddress(number);
+        this.#sources.release(number);
+      }
+      this.#services.removeDetached(destination);
+    }
+  }
+
+  /** The rule for a packet that goes out, or undefined. */
+  find(flow: Flow): Masquerading | undefined {
+    const { rules } = this;
+    for (let index = 0; index < rules.length; index++) {
+      const one = rules[index]!;
+      if (one.from[0]!.family !== flow.family) continue;
+      if (one.to !== undefined && !isInPrefix(one.to, flow.words, 4)) continue;
+      for (let at = 0; at < one.from.length; at++) if (isInPrefix(one.from[at]!, flow.words, 0)) return one;
+    }
+    return undefined;
+  }
+
+  #begin(rule: MasqueradeRule): Masquerading {
+    const from = rule.from.map(prefixOf);
+    const pool = Int32Array.from(rule.sources, (address) => {
+      const number = this.#sources.hold(address);
+      this.#services.holdAddress(number);
+      return number;
+    });
+    return {
+      rule,
+      from,
+      to: rule.to === undefined ? undefined : prefixOf(rule.to),
+      pool,
+      firstPort: rule.ports?.first ?? FIRST_SOURCE_PORT,
+      lastPort: rule.ports?.last ?? LAST_SOURCE_PORT,
+      destination: this.#services.addDetached(outside(from[0]?.family ?? 4)),
+    };
+  }
+}
+
+function prefixOf(text: string): Prefix {
+  const prefix = parsePrefix(text);
+  if (prefix === undefined) throw new RangeError(`Cannot masquerade: "${text}" is no prefix`);
+  return prefix;
+}
