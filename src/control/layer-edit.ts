@@ -4,7 +4,8 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { DestinationConfig, ServiceConfig, ServiceKey } from "../nat/configuration.ts";
-import { SERVERS_PER_SERVICE_MAX, SERVICES_MAX } from "./config/schema.ts";
+import { SERVICES_MAX } from "./config/schema.ts";
+import { SERVERS_PER_SERVICE_MAX } from "./config/service-schema.ts";
 import type { Edit, EditFailure, ServiceAttributes } from "./edit.ts";
 import {
   checkedServerKey,
@@ -201,8 +202,8 @@ function settled(file: readonly DestinationConfig[], facts: readonly ServerFact[
   let isInOrder = true;
   return facts.flatMap((fact) => {
     if (fact.kind !== "added" || !isInOrder) return fact;
-    const place = placeOfServer.get(serverText(fact)) ?? -1;
-    if (place < last) {
+    const place = placeOfServer.get(serverText(fact));
+    if (place === undefined || place < last) {
       isInOrder = false;
       return fact;
     }

@@ -1,5 +1,10 @@
+/**
+ * What should run: the configuration file's layer with the changes made by hand over it (layer-edit.ts makes those). Pure:
+ * every change makes new layers. A new file keeps every fact made by hand.
+ */
 import type { DirectorConfig, ServiceConfig } from "../nat/configuration.ts";
-import { SERVERS_PER_SERVICE_MAX, SERVICES_MAX } from "./config/schema.ts";
+import { SERVICES_MAX } from "./config/schema.ts";
+import { SERVERS_PER_SERVICE_MAX } from "./config/service-schema.ts";
 import type { ManualChange } from "./edit.ts";
 import { checkServer, checkService, EditRefusal } from "./edit-rules.ts";
 import { manualChanges } from "./manual-changes.ts";
