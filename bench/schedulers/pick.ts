@@ -2,6 +2,7 @@
 import { milliseconds } from "../../src/base/environment.ts";
 import { seededRandom } from "../../src/base/seeded-random.ts";
 import type { DestinationConfig } from "../../src/nat/configuration.ts";
+import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
 import { ServiceBook } from "../../src/nat/service-book.ts";
 import { SCHEDULERS } from "../../src/schedulers/registry.ts";
 import { Flow, Protocol } from "../../src/wire/flow.ts";
@@ -20,7 +21,9 @@ export function pickBenchmark(seconds: number): string {
 }
 
 function pickNs(name: string, count: number, seconds: number): string {
-  const book = new ServiceBook(SCHEDULERS, { randomU32: seededRandom(1), now: () => milliseconds(0) });
+  const now = () => milliseconds(0);
+  const ipvs = () => IPVS_DEFAULTS;
+  const book = new ServiceBook(SCHEDULERS, { randomU32: seededRandom(1), now, ipvs }, new SourceAddresses(table, seededRandom(1)));
   const destination = (index: number): DestinationConfig => ({
     address: `172.16.${index >> 8}.${index & 0xff}`,
     port: 80,

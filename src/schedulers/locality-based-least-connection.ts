@@ -8,7 +8,7 @@ import { isCrowded, LocalityCache, NONE } from "./locality-cache.ts";
 import { cheapest, overhead } from "./selection.ts";
 
 export const localityBasedLeastConnection: SchedulerFactory = (context) => {
-  const cache = new LocalityCache(context);
+  const cache = new LocalityCache(context, () => context.ipvs().lblc_expiration);
   return {
     name: "lblc",
     pick(destinations, flow) {

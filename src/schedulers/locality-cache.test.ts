@@ -12,7 +12,11 @@ const [destination] = new SchedulerRig(roundRobin, [1]).service.destinations;
 
 class Rig {
   nowMs = 0;
-  readonly cache = new LocalityCache({ randomU32: seededRandom(3), now: () => milliseconds(this.nowMs) });
+  expirationSeconds = DAY_MS / 1000;
+  readonly cache = new LocalityCache(
+    { randomU32: seededRandom(3), now: () => milliseconds(this.nowMs) },
+    () => this.expirationSeconds,
+  );
   readonly #flow = new Flow();
 
   /** A packet to address number `address`. @returns whether it was known */
@@ -84,6 +88,18 @@ test("an entry unused for a day is removed by the next half-hourly collection", 
   }
   expect(it.cache.size).toBe(10);
   it.nowMs = DAY_MS + 40 * MINUTE_MS;
+  it.packet(0);
+  expect(it.cache.size).toBe(1);
+});
+
+test("another expiration counts at once", () => {
+  const it = new Rig();
+  it.packets(0, 10);
+  it.nowMs = 30 * MINUTE_MS;
+  it.packet(0);
+  expect(it.cache.size).toBe(10);
+  it.expirationSeconds = 45 * 60;
+  it.nowMs = 60 * MINUTE_MS;
   it.packet(0);
   expect(it.cache.size).toBe(1);
 });

@@ -26,13 +26,12 @@ const COLLECTION_MS = MINUTE_MS;
 const COLLECTIONS_PER_FULL = 30;
 /** An entry used since is never removed for being one too many. */
 const FRESH_MS = 6 * MINUTE_MS;
-/** lblc_expiration and lblcr_expiration. */
-export const EXPIRATION_MS = 24 * 60 * MINUTE_MS;
 
 export const NONE = -1;
 
 export class LocalityCache {
   readonly #hash: KeyedHash;
+  readonly #expirationSeconds: () => number;
   readonly #buckets = new Int32Array(BUCKET_COUNT).fill(NONE);
   // Entries. Typed arrays of this size are given memory as they are touched.
   readonly #words = new Int32Array(4 * ENTRIES_MAX);
@@ -54,7 +53,12 @@ export class LocalityCache {
   /** Bucket after which the next collection begins. */
   #rover = 0;
 
-  constructor({ randomU32, now }: Pick<SchedulerContext, "randomU32" | "now">) {
+  /** @param expirationSeconds - how long an entry lives unused, as it is set now */
+  constructor(
+    { randomU32, now }: Pick<SchedulerContext, "randomU32" | "now">,
+    expirationSeconds: () => number,
+  ) {
+    this.#expirationSeconds = expirationSeconds;
     this.#hash = new KeyedHash(randomU32(), randomU32());
     this.#collectAtMs = now() + COLLECTION_MS;
   }
@@ -161,7 +165,7 @@ export class LocalityCache {
   /** Whether a set has more than one member and none came or went for as long as an entry may live. */
   isSettled(entry: number, now: Milliseconds): boolean {
     const isShared = this.#nextMember[this.#firstMember[entry]!] !== NONE;
-    return isShared && now - this.#setChangedAtMs[entry]! > EXPIRATION_MS;
+    return isShared && now - this.#setChangedAtMs[entry]! > this.#expirationMs;
   }
 
   /**
@@ -192,7 +196,7 @@ export class LocalityCache {
   #collectOnce(atMs: number): void {
     if (this.#collectionCount % COLLECTIONS_PER_FULL === 0) {
       this.#collectionCount = 1;
-      this.#removeUnused(atMs - EXPIRATION_MS, ENTRIES_MAX);
+      this.#removeUnused(atMs - this.#expirationMs, ENTRIES_MAX);
     } else if (this.#entryCount <= ENTRIES_WANTED) {
       this.#collectionCount++;
     } else {
@@ -241,6 +245,10 @@ export class LocalityCache {
     // They are named until overwritten, which keeps at most MEMBERS_MAX removed destinations in memory.
     this.#nextMember[last] = this.#freeMember;
     this.#freeMember = first;
+  }
+
+  get #expirationMs(): number {
+    return this.#expirationSeconds() * 1000;
   }
 
   #isMembersFull(): boolean {

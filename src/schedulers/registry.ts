@@ -9,6 +9,7 @@ import { leastConnection } from "./least-connection.ts";
 import { localityBasedLeastConnection } from "./locality-based-least-connection.ts";
 import { maglevHashing } from "./maglev-hashing.ts";
 import { neverQueue } from "./never-queue.ts";
+import { noScheduler } from "./no-scheduler.ts";
 import { replicatedLeastConnection } from "./replicated-least-connection.ts";
 import { roundRobin } from "./round-robin.ts";
 import { shortestExpectedDelay } from "./shortest-expected-delay.ts";
@@ -35,6 +36,7 @@ export const SCHEDULERS: SchedulerRegistry = {
   fo: weightedFailOver,
   ovf: weightedOverflow,
   twos: twoRandomChoices,
+  none: noScheduler,
   // Beyond IPVS.
   p2c: twoDistinctChoices,
   maglev: exactMaglev,

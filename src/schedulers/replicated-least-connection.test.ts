@@ -59,3 +59,11 @@ test("the member to be taken out may serve once more", () => {
   expect(pick(it.load(0, 0)), "both alike: A is the least loaded and the most loaded").toBe("A");
   expect(pick(it.load(0, 4))).toBe("B");
 });
+
+test("lblcr_expiration says how long a set stays as it is", () => {
+  const it = shared();
+  it.ipvs = { ...it.ipvs, lblcr_expiration: 60, lblc_expiration: 1 };
+  it.wait(61_000);
+  expect(pick(it.load(3, 2)), "A is taken out").toBe("B");
+  expect(pick(it.load(0, 4))).toBe("B");
+});

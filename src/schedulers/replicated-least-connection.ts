@@ -1,6 +1,6 @@
 /**
  * lblcr: like lblc, but a destination address owns a set of servers, which grows when its members are crowded
- * and loses its most loaded member when it did not change for a day (ip_vs_lblcr.c; reference 3.8).
+ * and loses its most loaded member when it did not change for as long as an entry lives (ip_vs_lblcr.c; reference 3.8).
  */
 import type { SchedulerFactory } from "../nat/contracts/scheduler.ts";
 import type { Destination } from "../nat/destination.ts";
@@ -8,7 +8,7 @@ import { isCrowded, LocalityCache, NONE } from "./locality-cache.ts";
 import { cheapest, isEligible, overhead } from "./selection.ts";
 
 export const replicatedLeastConnection: SchedulerFactory = (context) => {
-  const cache = new LocalityCache(context);
+  const cache = new LocalityCache(context, () => context.ipvs().lblcr_expiration);
   return {
     name: "lblcr",
     pick(destinations, flow) {

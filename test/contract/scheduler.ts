@@ -7,6 +7,7 @@ import { milliseconds } from "../../src/base/environment.ts";
 import { seededRandom } from "../../src/base/seeded-random.ts";
 import type { Scheduler, SchedulerFactory } from "../../src/nat/contracts/scheduler.ts";
 import type { Destination } from "../../src/nat/destination.ts";
+import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
 import { ServiceBook } from "../../src/nat/service-book.ts";
 import type { VirtualService } from "../../src/nat/virtual-service.ts";
 import { parseAddress, parseEndpoint } from "../../src/wire/address.ts";
@@ -21,12 +22,14 @@ const PICK_MS_MAX = 200;
 export class SchedulerRig {
   readonly book: ServiceBook;
   readonly service: VirtualService;
+  ipvs = IPVS_DEFAULTS;
   readonly #flow = new Flow();
   readonly #random = seededRandom(99);
   #nowMs = 0;
 
   constructor(factory: SchedulerFactory, weights: readonly number[] = []) {
-    const context = { now: () => milliseconds(this.#nowMs), randomU32: seededRandom(5) };
+    const now = () => milliseconds(this.#nowMs);
+    const context = { now, randomU32: seededRandom(5), ipvs: () => this.ipvs };
     this.book = new ServiceBook({ it: factory }, context);
     const config = {
       protocol: "tcp",

@@ -8,6 +8,7 @@ import { describe, expect, test } from "vitest";
 import { milliseconds } from "../../src/base/environment.ts";
 import { seededRandom } from "../../src/base/seeded-random.ts";
 import { type DestinationConfig, SCHEDULER_FLAGS, type ServiceConfig } from "../../src/nat/configuration.ts";
+import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
 import { ServiceBook } from "../../src/nat/service-book.ts";
 import { SCHEDULERS } from "../../src/schedulers/registry.ts";
 import { formatAddress, parseAddress, parseEndpoint } from "../../src/wire/address.ts";
@@ -147,7 +148,9 @@ describe("multidest: one service over ten virtual addresses", () => {
 
   test.each(seriesOf("multidest").map((series) => [titleOf(series), series]))("%s", (_, series) => {
     // Services by firewall mark belong to the director; schedulers see nothing of them but the flow.
-    const book = new ServiceBook(SCHEDULERS, { randomU32: seededRandom(1), now: () => milliseconds(0) });
+    const now = () => milliseconds(0);
+    const ipvs = () => IPVS_DEFAULTS;
+    const book = new ServiceBook(SCHEDULERS, { randomU32: seededRandom(1), now, ipvs });
     const { destinations, ...rest } = configOf(series);
     const one = book.addService({ ...rest, destinations: [] });
     for (const each of destinations) book.addDestination(one, { ...each, port: 0 });
@@ -178,7 +181,7 @@ describe("changes: edits of weights, destinations and scheduler in mid-series", 
       const [head, count, mode] = /^(\d+) connections, kept (\w+): /.exec(step) ?? [];
       if (head === undefined) {
         wanted = edited(wanted, step);
-        it.stage.control.apply([wanted]);
+        it.stage.apply([wanted]);
         continue;
       }
       expect(head + it.picks(made, Number(count), mode as Mode)).toBe(step);

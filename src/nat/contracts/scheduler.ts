@@ -1,7 +1,7 @@
 /** What the director asks of a scheduler. One object per virtual service, with the state of that service. */
 import type { Milliseconds, RandomU32 } from "../../base/environment.ts";
 import type { Flow } from "../../wire/flow.ts";
-import type { SchedulerFlag } from "../configuration.ts";
+import type { IpvsSettings, SchedulerFlag } from "../configuration.ts";
 import type { Destination } from "../destination.ts";
 
 export interface Scheduler {
@@ -17,6 +17,12 @@ export interface Scheduler {
    * before it was removed, or is at `index`.
    */
   changed?(change: "added" | "removed" | "edited", destinations: readonly Destination[], index: number): void;
+  /** The service is gone or has another scheduler: give back what was taken. Nothing is asked afterwards. */
+  close?(): void;
+  /** Of a user's own: why it was given up, with wlc in its place; undefined while it is in use. */
+  readonly failure?: string | undefined;
+  /** Of a user's own: picks that failed and were made by wlc. */
+  readonly failureCount?: number;
 }
 
 /** What a scheduler may be told and may ask for. */
@@ -26,6 +32,8 @@ export interface SchedulerContext {
   readonly randomU32: RandomU32;
   /** The director's clock: the time of the packet being judged. */
   now(): Milliseconds;
+  /** The settings as they are now. */
+  ipvs(): Pick<IpvsSettings, "lblc_expiration" | "lblcr_expiration">;
 }
 
 /** Makes the scheduler of one service. */
