@@ -53,7 +53,9 @@ export function parseTraceFilter(text: string): Parsed<TraceFilter> {
     } else if (word === "service") {
       const listen = parseListen(words.shift() ?? "");
       if ("wanted" in listen) return listen;
-      const { address, port, protocol } = listen.value;
+      const { address, port, lastPort, protocol } = listen.value;
+      if (protocol === "fwmark" || port === 0 || lastPort !== undefined)
+        return { wanted: "a service of one port after service; of others, say host, port and protocol" };
       const parsed = parseAddress(address)!;
       filter.hosts.push({ family: parsed.family, words: [...parsed.words] });
       filter.ports.push(port);

@@ -128,7 +128,7 @@ describe("parseConfig", () => {
 unserved: rejct
 `;
     expect(refused(text)).toEqual([
-      '3:5 services[0].schedular: the unknown key "schedular" / one of listen, scheduler, schedulerFlags, app, servers (did you mean scheduler?)',
+      '3:5 services[0].schedular: the unknown key "schedular" / one of listen, scheduler, schedulerFlags, persistence, onePacket, removedServers, fullNat, proxyProtocol, app, servers (did you mean scheduler?)',
       `4:16 services[0].scheduler: "wr" / one of ${Object.keys(SCHEDULERS).join(", ")} (did you mean rr?)`,
       "6:43 services[0].servers[0].weight: -1 / a whole number from 0 to 2147483647",
       '7:37 services[0].servers[1].weigth: the unknown key "weigth" / one of address, weight, upperThreshold, lowerThreshold (did you mean weight?)',

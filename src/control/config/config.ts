@@ -4,20 +4,33 @@
  * Nothing here touches the running director: a file with a mistake changes nothing.
  */
 import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import type * as z from "zod";
 import type { HostConfig } from "../../datapath/tun/host/host-config.ts";
 import type { DirectorConfig, ServiceConfig } from "../../nat/configuration.ts";
 import { DEFAULT_TIMEOUTS, IPVS_TIMEOUTS } from "../../nat/timeouts.ts";
 import { SCHEDULERS } from "../../schedulers/registry.ts";
+import { defaultPort } from "./endpoint.ts";
 import { type ConfigIssue, describeValue, type PathSegment } from "./issue.ts";
 import { nearest } from "./nearest.ts";
+import { recordOf } from "./raw.ts";
 import { checkRelations } from "./relations.ts";
+import { pluginNames } from "./scheduler-schema.ts";
 import { type ConfigFile, configFileSchema } from "./schema.ts";
 import { CONFIG_BYTES_MAX, ConfigSource, ISSUES_MAX } from "./source.ts";
+
+/** A scheduler of the user's own. */
+export interface SchedulerPlugin {
+  /** By which services name it; no built-in one has it. */
+  readonly name: string;
+  /** Path of the module. */
+  readonly file: string;
+}
 
 export interface Config {
   readonly director: DirectorConfig;
   readonly host: HostConfig;
+  readonly schedulerPlugins: readonly SchedulerPlugin[];
 }
 
 export type ConfigResult =
@@ -28,16 +41,23 @@ export type ConfigResult =
       readonly warnings: readonly ConfigIssue[];
     };
 
-/** The schema with the schedulers this build has. */
-export const configSchema = configFileSchema(Object.keys(SCHEDULERS));
+const BUILT_IN_SCHEDULERS = Object.keys(SCHEDULERS);
 
-/** Read and judge the text of a configuration file. */
-export function parseConfig(text: string): ConfigResult {
+/** The schema with the schedulers this build has. */
+export const configSchema = configFileSchema(BUILT_IN_SCHEDULERS);
+
+/**
+ * Read and judge the text of a configuration file.
+ * @param directory - what paths in it are relative to
+ */
+export function parseConfig(text: string, directory = "."): ConfigResult {
   const source = new ConfigSource(text);
   const parsed = source.parse();
   if ("issues" in parsed) return { ok: false, issues: inOrder(parsed.issues), warnings: [] };
-  const shape = configSchema.safeParse(parsed.data);
-  const relations = checkRelations(parsed.data, source);
+  const plugins = pluginNames(recordOf(parsed.data).schedulers);
+  const schema = plugins.length === 0 ? configSchema : configFileSchema([...BUILT_IN_SCHEDULERS, ...plugins]);
+  const shape = schema.safeParse(parsed.data);
+  const relations = checkRelations(parsed.data, source, BUILT_IN_SCHEDULERS);
   const warnings = inOrder(relations.warnings);
   if (!shape.success || relations.issues.length > 0) {
     const issues = shape.success
@@ -45,7 +65,9 @@ export function parseConfig(text: string): ConfigResult {
       : shape.error.issues.slice(0, ISSUES_MAX).flatMap((issue) => explain(issue, parsed.data, source, []));
     return { ok: false, issues: inOrder([...issues, ...relations.issues]), warnings };
   }
-  return { ok: true, config: { director: directorConfig(shape.data), host: shape.data.host }, warnings };
+  const { host, schedulers } = shape.data;
+  const schedulerPlugins = schedulers.map(({ name, file }) => ({ name, file: resolve(directory, file) }));
+  return { ok: true, config: { director: directorConfig(shape.data), host, schedulerPlugins }, warnings };
 }
 
 /**
@@ -66,7 +88,8 @@ export function loadConfig(file: string): ConfigResult {
   }
   if (bytes.length > CONFIG_BYTES_MAX) return refuse(`${bytes.length} bytes`, `at most ${CONFIG_BYTES_MAX}`);
   try {
-    return parseConfig(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return parseConfig(text, file === "-" ? "." : dirname(file));
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
     return refuse("bytes that are not UTF-8", "text in UTF-8");
@@ -96,6 +119,11 @@ function explain(
       );
     });
   }
+  if (issue.code === "invalid_key") {
+    const key = String(path.at(-1));
+    const wanted = issue.issues[0]?.message ?? issue.message;
+    return [source.issueAtKey(path.slice(0, -1), key, `the name ${describeValue(key)}`, wanted)];
+  }
   if (issue.code === "invalid_union") {
     const isCollection = value !== null && typeof value === "object";
     const branch = isCollection ? issue.errors.at(-1) : issue.errors[0];
@@ -117,13 +145,20 @@ const valueAt = (data: unknown, path: readonly PathSegment[]): unknown =>
     data,
   );
 
-function directorConfig({ services, timeouts, limits, ...settings }: ConfigFile): DirectorConfig {
+function directorConfig({
+  services,
+  marks,
+  masquerade,
+  timeouts,
+  limits,
+  ...settings
+}: ConfigFile): DirectorConfig {
   const base = timeouts.profile === "ipvs" ? IPVS_TIMEOUTS : DEFAULT_TIMEOUTS;
   const tcp = { ...base.tcp, ...timeouts.tcp };
   return {
     services: services.map(serviceConfig),
-    marks: [],
-    masquerade: [],
+    marks,
+    masquerade,
     settings: {
       timeouts: {
         tcp,
@@ -145,18 +180,20 @@ function directorConfig({ services, timeouts, limits, ...settings }: ConfigFile)
 
 function serviceConfig({
   listen,
-  scheduler,
-  schedulerFlags,
+  onePacket,
+  removedServers,
+  app: _,
   servers,
+  ...attributes
 }: ConfigFile["services"][number]): ServiceConfig {
+  const { family: __, ...key } = listen;
   return {
-    protocol: listen.protocol,
-    address: listen.address,
-    port: listen.port,
-    scheduler,
-    ...(schedulerFlags === undefined ? {} : { schedulerFlags }),
+    ...key,
+    ...attributes,
+    ...(onePacket ? { isOnePacket: true } : {}),
+    ...(removedServers === undefined ? {} : { removal: removedServers }),
     destinations: servers.map(({ address: endpoint, ...options }) => {
-      return { address: endpoint.address, port: endpoint.port ?? listen.port, ...options };
+      return { address: endpoint.address, port: endpoint.port ?? defaultPort(listen), ...options };
     }),
   };
 }

@@ -1,11 +1,11 @@
 /**
- * Addresses and ports as text: `202.103.106.5:80`, `[2001:db8::1]:80`, `tcp://202.103.106.5:80`.
+ * Addresses and ports as text: `202.103.106.5:80`, `[2001:db8::1]:80`, `tcp://202.103.106.5:80`, `tcp://202.103.106.5:*`.
  *
  * Addresses come out in canonical form (RFC 5952 for IPv6, without brackets). Names are not resolved: a balancer whose
  * configuration depends on DNS starts only when DNS works. Ports are always numbers for the same reason.
  */
 import { BlockList } from "node:net";
-import type { ServiceProtocol } from "../../nat/configuration.ts";
+import type { ServiceConfig, ServiceKey, ServiceProtocol } from "../../nat/configuration.ts";
 import { formatAddress, parseAddress as parseIp } from "../../wire/address.ts";
 import type { Parsed } from "./parsed.ts";
 
@@ -18,15 +18,15 @@ export interface EndpointText {
   readonly port: number | undefined;
 }
 
-export interface ListenText extends EndpointText {
-  readonly protocol: ServiceProtocol;
-  readonly port: number;
+export interface ListenText extends ServiceKey, Pick<ServiceConfig, "lastPort"> {
+  readonly family: AddressFamily;
 }
 
 export const SERVICE_PROTOCOLS = ["tcp", "udp", "sctp"] as const satisfies readonly ServiceProtocol[];
 
 /** For editors; the parsers below are the judges. */
-export const LISTEN_PATTERN = "^(tcp|udp|sctp)://(\\d+\\.\\d+\\.\\d+\\.\\d+|\\[[0-9A-Fa-f:.]+\\]):\\d+$";
+export const LISTEN_PATTERN =
+  "^((tcp|udp|sctp)://(\\d+\\.\\d+\\.\\d+\\.\\d+|\\[[0-9A-Fa-f:.]+\\]):(\\d+(-\\d+)?|\\*)|fwmark6?://\\d+)$";
 export const SERVER_PATTERN = "^(\\d+\\.\\d+\\.\\d+\\.\\d+|\\[[0-9A-Fa-f:.]+\\])(:\\d+)?$";
 
 /** Addresses that no router forwards to one host: RFC 1122 section 3.2.1.3, RFC 3927, RFC 4291 section 2.4. */
@@ -77,18 +77,59 @@ export function parseEndpoint(text: string): Parsed<EndpointText> {
     : { value: { ...parsed.value, port } };
 }
 
-/** @param text - `PROTOCOL://ADDRESS:PORT` */
+/** Largest firewall mark; 0 means none. */
+export const MARK_MAX = 0xffff_ffff;
+
+/** @param text - `PROTOCOL://ADDRESS:PORT`, with `FIRST-LAST` or `*` in place of the port, or `fwmark://MARK` */
 export function parseListen(text: string): Parsed<ListenText> {
   const match = /^([^:]*):\/\/(.*)$/s.exec(text);
   if (match === null) return { wanted: "PROTOCOL://ADDRESS:PORT, as in tcp://202.103.106.5:80" };
+  if (match[1] === "fwmark" || match[1] === "fwmark6") return parseMark(match[1], match[2]!);
   const protocol = SERVICE_PROTOCOLS.find((name) => name === match[1]);
-  if (protocol === undefined) return { wanted: "the protocol tcp, udp or sctp before ://" };
-  const endpoint = parseEndpoint(match[2]!);
+  if (protocol === undefined)
+    return { wanted: "the protocol tcp, udp, sctp, fwmark or fwmark6 (firewall marks) before ://" };
+  const [, addressText, portsText] = /^(.*):(\*|\d+-\d+)$/s.exec(match[2]!) ?? [];
+  const endpoint = parseEndpoint(addressText ?? match[2]!);
   if ("wanted" in endpoint) return endpoint;
-  const { port } = endpoint.value;
-  if (port === undefined) return { wanted: "a port after the address, as in tcp://202.103.106.5:80" };
-  return { value: { ...endpoint.value, protocol, port } };
+  const { address, family, port } = endpoint.value;
+  if (portsText === "*" && port === undefined) return { value: { protocol, address, family, port: 0 } };
+  const [first, last] = portsText?.split("-").map(parsePort) ?? [port, port];
+  if (
+    first === undefined ||
+    last === undefined ||
+    last < first ||
+    (portsText !== undefined && port !== undefined)
+  )
+    return { wanted: "a port after the address, as in tcp://202.103.106.5:80, or 8000-8010, or * for all" };
+  return { value: { protocol, address, family, port: first, ...(last === first ? {} : { lastPort: last }) } };
 }
+
+function parseMark(scheme: "fwmark" | "fwmark6", text: string): Parsed<ListenText> {
+  const mark = /^\d{1,10}$/.test(text) ? Number(text) : 0;
+  if (mark < 1 || mark > MARK_MAX) return { wanted: `a mark from 1 to ${MARK_MAX} after ${scheme}://` };
+  const place =
+    scheme === "fwmark"
+      ? ({ address: "0.0.0.0", family: "ipv4" } as const)
+      : ({ address: "::", family: "ipv6" } as const);
+  return { value: { protocol: "fwmark", ...place, port: 0, mark } };
+}
+
+/** A service as `listen` says it: `tcp://202.103.106.5:80`, `fwmark6://7`. */
+export function formatListen({
+  protocol,
+  address,
+  port,
+  lastPort,
+  mark,
+}: ServiceKey & { readonly lastPort?: number }): string {
+  if (protocol === "fwmark") return `${address.includes(":") ? "fwmark6" : "fwmark"}://${mark}`;
+  const ports = port === 0 ? "*" : lastPort === undefined ? `${port}` : `${port}-${lastPort}`;
+  return `${protocol}://${address.includes(":") ? `[${address}]` : address}:${ports}`;
+}
+
+/** Port of a server that names none: the service's, or 0, the client's, where the service has more than one. */
+export const defaultPort = ({ port, lastPort }: Pick<ListenText, "port" | "lastPort">): number =>
+  lastPort === undefined ? port : 0;
 
 function parsePort(text: string): number | undefined {
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;

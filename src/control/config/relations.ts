@@ -1,174 +1,132 @@
 /**
  * Relations between values, which no schema of single values can see: duplicates, address families, thresholds.
  *
- * It reads the raw data, not the parsed result, and skips what does not parse: so one wrong port in a file does not
- * hide a duplicate elsewhere, and all mistakes are reported at once.
+ * They are read from the raw data, not the parsed result, and what does not parse is skipped: so one wrong port in a
+ * file does not hide a duplicate elsewhere, and all mistakes are reported at once.
  */
-import { formatEndpoint, type ListenText, parseEndpoint, parseListen } from "./endpoint.ts";
-import { type ConfigIssue, describeValue, type PathSegment } from "./issue.ts";
-import { type ConfigSource, ISSUES_MAX } from "./source.ts";
 
-type RawMapping = Readonly<Record<string, unknown>>;
+import { parseAddress as wordsOf } from "../../wire/address.ts";
+import { isInPrefix, type Prefix, parsePrefix as prefixOf } from "../../wire/prefix.ts";
+import { formatListen, type ListenText, parseEndpoint, parseListen } from "./endpoint.ts";
+import type { ConfigIssue, PathSegment } from "./issue.ts";
+import { parseUnicastPrefix } from "./network.ts";
+import { arrayOf, duplicates, parsedOr, type RawMapping, recordOf } from "./raw.ts";
+import { checkMarks, checkMasquerade, checkSources } from "./rule-relations.ts";
+import { checkOptions, checkServers, serviceWarnings } from "./service-relations.ts";
+import { type ConfigSource, ISSUES_MAX } from "./source.ts";
 
 export interface Relations {
   readonly issues: readonly ConfigIssue[];
   readonly warnings: readonly ConfigIssue[];
 }
 
-export function checkRelations(data: unknown, source: ConfigSource): Relations {
-  const issues: ConfigIssue[] = [];
-  const warnings: ConfigIssue[] = [];
-  const services = arrayOf(recordOf(data).services).map(recordOf);
-  const listens = services.map((service) => parsedOr(parseListen, service.listen));
-  const virtualAddresses = new Set(
-    listens.flatMap((listen) => (listen === undefined ? [] : [listen.address])),
-  );
+/** What the whole file says, as far as it can be read. */
+export interface Survey {
+  readonly source: ConfigSource;
+  readonly services: readonly RawMapping[];
+  /** By service; undefined: not readable. */
+  readonly listens: readonly (ListenText | undefined)[];
+  readonly marks: readonly RawMapping[];
+  readonly masquerade: readonly RawMapping[];
+  /** Do clients send to it? A virtual address, or one that a mark rule is about. */
+  isVirtual(address: string): boolean;
+  readonly serverAddresses: ReadonlySet<string>;
+}
 
-  const firstAt = new Map<string, PathSegment[]>();
-  for (const [serviceIndex, service] of services.entries()) {
+/** @param schedulers - the built-in ones */
+export function checkRelations(
+  data: unknown,
+  source: ConfigSource,
+  schedulers: readonly string[],
+): Relations {
+  const survey = surveyOf(recordOf(data), source);
+  const { services, listens } = survey;
+  const issues = [...checkListens(survey), ...checkPlugins(recordOf(data).schedulers, schedulers, source)];
+  const warnings: ConfigIssue[] = [];
+  for (const [index, service] of services.entries()) {
     if (issues.length + warnings.length > ISSUES_MAX) break;
-    const path = ["services", serviceIndex];
-    const listen = listens[serviceIndex];
-    if (listen !== undefined) {
-      const key = `${listen.protocol}://${formatEndpoint(listen.address, listen.port)}`;
-      const listenPath = [...path, "listen"];
-      issues.push(...duplicates(firstAt, key, listenPath, source, "service"));
-    }
-    issues.push(...checkFlags(service, path, source));
-    issues.push(...checkServers(service, listen, path, virtualAddresses, source));
-    warnings.push(...serviceWarnings(service, path, source));
+    const path = ["services", index];
+    issues.push(...checkOptions(service, listens[index], path, source));
+    issues.push(...checkServers(service, listens[index], path, survey));
+    warnings.push(...serviceWarnings(service, listens[index], path, source));
   }
-  if (services.length === 0 && Array.isArray(recordOf(data).services)) {
+  const marks = checkMarks(survey);
+  issues.push(...checkSources(survey), ...marks.issues, ...checkMasquerade(survey));
+  warnings.push(...marks.warnings);
+  if (services.length === 0 && survey.masquerade.length === 0 && Array.isArray(recordOf(data).services)) {
     warnings.push(source.issueAtValue(["services"], "an empty list", "services: nothing will be balanced"));
   }
   return { issues, warnings };
 }
 
-/** Schedulers that understand a flag; the rest would ignore it, which nobody can want. */
-const SCHEDULERS_WITH_FLAG: Readonly<Record<string, readonly string[]>> = {
-  "sh-port": ["sh"],
-  "sh-fallback": ["sh"],
-  "mh-port": ["mh", "maglev"],
-  "mh-fallback": ["mh"],
-};
-
-function checkFlags(service: RawMapping, path: readonly PathSegment[], source: ConfigSource): ConfigIssue[] {
-  const { scheduler = "wlc" } = service;
-  return arrayOf(service.schedulerFlags).flatMap((flag, at) => {
-    const able = typeof flag === "string" ? SCHEDULERS_WITH_FLAG[flag] : undefined;
-    if (able === undefined || typeof scheduler !== "string" || able.includes(scheduler)) return [];
-    const found = `${describeValue(flag)} with the scheduler ${describeValue(scheduler)}`;
-    return [
-      source.issueAtValue(
-        [...path, "schedulerFlags", at],
-        found,
-        `the scheduler ${able.join(" or ")}, or no such flag`,
-      ),
-    ];
+function surveyOf(data: RawMapping, source: ConfigSource): Survey {
+  const services = arrayOf(data.services).map(recordOf);
+  const listens = services.map((service) => parsedOr(parseListen, service.listen));
+  const marks = arrayOf(data.marks).map(recordOf);
+  const virtualAddresses = new Set(
+    listens.flatMap((listen) => (listen === undefined || listen.mark !== undefined ? [] : [listen.address])),
+  );
+  const marked = marks.flatMap(({ destination }): Prefix[] => {
+    const prefix = parsedOr(parseUnicastPrefix, destination);
+    return prefix === undefined ? [] : [prefixOf(prefix.text)!];
   });
+  const servers = services.flatMap((service) => arrayOf(service.servers));
+  const serverAddresses = servers.flatMap((server) => {
+    const text = typeof server === "string" ? server : recordOf(server).address;
+    return parsedOr(parseEndpoint, text)?.address ?? [];
+  });
+  const isMarked = (address: string): boolean => {
+    const { family, words } = wordsOf(address)!;
+    return marked.some((prefix) => prefix.family === family && isInPrefix(prefix, words, 0));
+  };
+  return {
+    source,
+    services,
+    listens,
+    marks,
+    masquerade: arrayOf(data.masquerade).map(recordOf),
+    isVirtual: (address) => virtualAddresses.has(address) || (marked.length > 0 && isMarked(address)),
+    serverAddresses: new Set(serverAddresses),
+  };
 }
 
-function checkServers(
-  service: RawMapping,
-  listen: ListenText | undefined,
-  servicePath: readonly PathSegment[],
-  virtualAddresses: ReadonlySet<string>,
-  source: ConfigSource,
-): ConfigIssue[] {
+/** Each service once, and no port of an address in two of them; all ports means those that nobody else has. */
+function checkListens({ listens, source }: Survey): ConfigIssue[] {
   const issues: ConfigIssue[] = [];
-  const firstAt = new Map<string, PathSegment[]>();
-  for (const [serverIndex, item] of arrayOf(service.servers).entries()) {
-    if (issues.length > ISSUES_MAX) break;
-    const path = [...servicePath, "servers", serverIndex];
-    const server = typeof item === "string" ? { address: item } : recordOf(item);
-    const addressPath = typeof item === "string" ? path : [...path, "address"];
-    const endpoint = parsedOr(parseEndpoint, server.address);
-    if (endpoint !== undefined) {
-      const key = formatEndpoint(endpoint.address, endpoint.port ?? listen?.port ?? 0);
-      issues.push(...duplicates(firstAt, key, addressPath, source, "server of this service"));
-      if (listen !== undefined && listen.family !== endpoint.family) {
-        const wanted = `an ${familyName(listen)} address, as the service has`;
-        issues.push(source.issueAtValue(addressPath, familyName(endpoint), wanted));
+  const firstAt = new Map<string, readonly PathSegment[]>();
+  const ranges = new Map<string, { listen: ListenText; path: PathSegment[] }[]>();
+  for (const [index, listen] of listens.entries()) {
+    if (listen === undefined) continue;
+    if (issues.length > ISSUES_MAX) return issues;
+    const path = ["services", index, "listen"];
+    const again = duplicates(firstAt, formatListen(listen), path, source, "service");
+    issues.push(...again);
+    if (again.length > 0 || listen.port === 0) continue;
+    const place = `${listen.protocol} ${listen.address}`;
+    const others = ranges.get(place) ?? [];
+    others.push({ listen, path });
+    ranges.set(place, others);
+  }
+  for (const list of ranges.values()) {
+    list.sort((a, b) => a.listen.port - b.listen.port);
+    let widest = list[0]!;
+    for (const one of list.slice(1)) {
+      if (issues.length > ISSUES_MAX) return issues;
+      if (one.listen.port <= lastPortOf(widest.listen)) {
+        const found = `${formatListen(one.listen)}, which shares ports with ${formatListen(widest.listen)}`;
+        const wanted = `each port of an address in one service (the other is in line ${source.lineOf(widest.path)})`;
+        issues.push(source.issueAtValue(one.path, found, wanted));
       }
-      if (virtualAddresses.has(endpoint.address)) {
-        const wanted = "a real server, not one of the virtual addresses: packets would go round in circles";
-        issues.push(source.issueAtValue(addressPath, describeValue(server.address), wanted));
-      }
-    }
-    const { upperThreshold = 0, lowerThreshold = 0 } = server as {
-      upperThreshold?: unknown;
-      lowerThreshold?: unknown;
-    };
-    if (
-      typeof upperThreshold === "number" &&
-      typeof lowerThreshold === "number" &&
-      lowerThreshold > upperThreshold
-    ) {
-      const wanted = `at most the upperThreshold, ${upperThreshold}`;
-      issues.push(source.issueAtValue([...path, "lowerThreshold"], describeValue(lowerThreshold), wanted));
+      if (lastPortOf(one.listen) > lastPortOf(widest.listen)) widest = one;
     }
   }
   return issues;
 }
 
-function serviceWarnings(
-  service: RawMapping,
-  path: readonly PathSegment[],
-  source: ConfigSource,
-): ConfigIssue[] {
-  const warnings: ConfigIssue[] = [];
-  if (service.app !== undefined) {
-    const found = describeValue(service.app);
-    const wanted =
-      "nothing: this version has no application modules, so addresses inside the payload stay as they are";
-    warnings.push(source.issueAtKey(path, "app", found, wanted));
-  }
-  const scheduler = service.scheduler;
-  if (scheduler !== "rr" && scheduler !== "lc") return warnings;
-  arrayOf(service.servers).forEach((item, serverIndex) => {
-    const weight = recordOf(item).weight;
-    if (typeof weight !== "number" || weight <= 1) return;
-    const found = `weight ${weight} under the scheduler ${scheduler}, which looks only whether it is 0`;
-    const wanted = `the scheduler w${scheduler}, or no weight`;
-    warnings.push(source.issueAtValue([...path, "servers", serverIndex, "weight"], found, wanted));
-  });
-  return warnings;
-}
+const lastPortOf = ({ port, lastPort = port }: ListenText): number => lastPort;
 
-function duplicates(
-  firstAt: Map<string, PathSegment[]>,
-  key: string,
-  path: PathSegment[],
-  source: ConfigSource,
-  noun: string,
-): ConfigIssue[] {
-  // biome-ignore format: arguments in one row
-  const first = firstAt.get(key);
-  if (first === undefined) {
-    firstAt.set(key, path);
-    return [];
-  }
-  return [
-    source.issueAtValue(
-      path,
-      `${key} again`,
-      `each ${noun} once (the first is in line ${source.lineOf(first)})`,
-    ),
-  ];
-}
-
-const familyName = (endpoint: { family: string }): string => (endpoint.family === "ipv4" ? "IPv4" : "IPv6");
-
-const arrayOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
-const recordOf = (value: unknown): Readonly<Record<string, unknown>> =>
-  value !== null && typeof value === "object" && !Array.isArray(value)
-    ? (value as Record<string, unknown>)
-    : {};
-
-function parsedOr<T>(
-  parse: (text: string) => { value: T } | { wanted: string },
-  input: unknown,
-): T | undefined {
-  const result = typeof input === "string" ? parse(input) : undefined;
-  return result !== undefined && "value" in result ? result.value : undefined;
+function checkPlugins(plugins: unknown, builtIn: readonly string[], source: ConfigSource): ConfigIssue[] {
+  return Object.keys(recordOf(plugins))
+    .filter((name) => builtIn.includes(name))
+    .map((name) => source.issueAtKey(["schedulers"], name, name, "another name: this scheduler is built in"));
 }

@@ -4,77 +4,20 @@
  * One definition serves three readers: the daemon (parsing), editors (the published JSON Schema) and people (the
  * descriptions). Defaults are here and nowhere else, except time-outs, which depend on the profile.
  */
-import * as z from "zod";
+import type * as z from "zod";
 import { seconds } from "../../base/environment.ts";
-import { REMOVAL_POLICIES, SCHEDULER_FLAGS, SCTP_STATES, TCP_STATES } from "../../nat/configuration.ts";
-import { LISTEN_PATTERN, parseEndpoint, parseListen, SERVER_PATTERN } from "./endpoint.ts";
+import { SCTP_STATES, TCP_STATES } from "../../nat/configuration.ts";
 import { hostSchema } from "./host-schema.ts";
 import { ipvsSettings } from "./ipvs-schema.ts";
-import { choice, duration, list, mapping, size, textLeaf, whole, yesOrNo } from "./value.ts";
+import { MARK_RULES_MAX, MASQUERADE_RULES_MAX, markRule, masqueradeRule } from "./rule-schema.ts";
+import { pluginModules } from "./scheduler-schema.ts";
+import { removedServers, service } from "./service-schema.ts";
+import { choice, duration, list, mapping, size, whole, yesOrNo } from "./value.ts";
 
 export const SERVICES_MAX = 4096;
-export const SERVERS_PER_SERVICE_MAX = 4096;
-/** Counts and weights are 31-bit, as in IPVS's netlink interface. */
-const INT31_MAX = 2_147_483_647;
 /** 2^24 entries are 2 GiB at 128 bytes each. */
 const CONNECTIONS_MAX = 1 << 24;
 const MIB = 1024 * 1024;
-
-const serverAddress = textLeaf(
-  { pattern: SERVER_PATTERN, description: "ADDRESS:PORT, IPv6 in brackets; without a port, the service's." },
-  parseEndpoint,
-);
-
-const server = z.union([
-  serverAddress.transform((address) => ({ address, weight: 1, upperThreshold: 0, lowerThreshold: 0 })),
-  mapping(
-    {
-      address: serverAddress,
-      weight: whole(
-        0,
-        INT31_MAX,
-        "Share of new connections; 0 quiesces: old ones go on, no new ones.",
-      ).default(1),
-      upperThreshold: whole(0, INT31_MAX, "No new connections from this many on; 0: no limit.").default(0),
-      lowerThreshold: whole(
-        0,
-        INT31_MAX,
-        "After upperThreshold was reached, new connections again below this many; 0: below three quarters of it.",
-      ).default(0),
-    },
-    "A real server with options.",
-  ),
-]);
-
-const removedServers = choice(
-  REMOVAL_POLICIES,
-  "Connections of a server that was removed: go on, dropped in silence, both ends told, begun anew elsewhere, or that for UDP only.",
-);
-
-const service = (schedulers: readonly string[]) =>
-  mapping(
-    {
-      listen: textLeaf(
-        {
-          pattern: LISTEN_PATTERN,
-          description: "PROTOCOL://VIP:PORT; protocol tcp, udp or sctp; IPv6 in brackets.",
-        },
-        parseListen,
-      ),
-      scheduler: choice(schedulers, "How a server is picked for a new connection.").default("wlc"),
-      schedulerFlags: list(
-        choice(SCHEDULER_FLAGS, "A flag of the scheduler."),
-        SCHEDULER_FLAGS.length,
-        "Flags of the scheduler, as ipvsadm's -b.",
-      ).optional(),
-      app: z
-        .string({ error: "the name of an application module" })
-        .meta({ description: "Application helper. Accepted with a warning: not supported by this version." })
-        .optional(),
-      servers: list(server, SERVERS_PER_SERVICE_MAX, "Real servers, in the order they are added."),
-    },
-    "A virtual service.",
-  );
 
 /** One optional duration a state; what is left out comes from the profile. */
 const perState = <State extends string>(states: readonly State[]) =>
@@ -120,6 +63,17 @@ export const configFileSchema = (schedulers: readonly string[]) =>
   mapping(
     {
       services: list(service(schedulers), SERVICES_MAX, "Virtual services."),
+      marks: list(
+        markRule,
+        MARK_RULES_MAX,
+        "Rules that give packets a mark; the first that fits counts.",
+      ).default([]),
+      masquerade: list(
+        masqueradeRule,
+        MASQUERADE_RULES_MAX,
+        "Connections that hosts behind the director open through it; the first rule that fits counts.",
+      ).default([]),
+      schedulers: pluginModules.default([]),
       timeouts: timeouts.prefault({}),
       limits: limits.prefault({}),
       unserved: choice(

@@ -34,10 +34,12 @@ export const textLeaf = <T>(json: JsonSchemaPart, parse: (text: string) => Parse
   leaf({ type: "string", ...json }, (input) => parse(typeof input === "string" ? input : ""));
 
 export function whole(min: number, max: number, description: string) {
-  return leaf({ type: "integer", minimum: min, maximum: max, description }, (input) =>
-    typeof input === "number" && Number.isInteger(input) && input >= min && input <= max
-      ? { value: input }
-      : { wanted: `a whole number from ${min} to ${max}` },
+  return leaf(
+    { type: "integer", minimum: min, maximum: max, description },
+    (input): Parsed<number> =>
+      typeof input === "number" && Number.isInteger(input) && input >= min && input <= max
+        ? { value: input }
+        : { wanted: `a whole number from ${min} to ${max}` },
   );
 }
 
@@ -82,8 +84,9 @@ export function mapping<S extends z.ZodRawShape>(shape: S, description: string) 
     .meta({ description });
 }
 
-export const list = <S extends z.ZodType>(item: S, max: number, description: string) =>
+export const list = <S extends z.ZodType>(item: S, max: number, description: string, min = 0) =>
   z
     .array(item, { error: "a list" })
+    .min(min, { error: `at least ${min}` })
     .max(max, { error: `at most ${max}` })
     .meta({ description });
