@@ -60,7 +60,7 @@ test("lblc_expiration says how long an unused address is remembered", () => {
   const it = rig(9, 9);
   it.ipvs = { ...it.ipvs, lblc_expiration: 1800, lblcr_expiration: 1 };
   expect(pickFor(it, "192.0.2.1")).toBe("B");
-  it.load(0, 5).wait(30 * 60_000);
+  it.load(0, 5).wait(29 * 60_000);
   expect(pickFor(it, "192.0.2.1"), "used again in time").toBe("B");
   it.wait(60 * 60_000);
   expect(pickFor(it, "192.0.2.1")).toBe("A");
