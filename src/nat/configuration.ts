@@ -19,8 +19,13 @@ export interface DestinationConfig {
   readonly lowerThreshold: number;
 }
 
-/** IPVS's scheduler flags: hash ports too; take another destination where the hashed one is not available. */
-export const SCHEDULER_FLAGS = ["sh-port", "sh-fallback", "mh-port", "mh-fallback"] as const;
+/**
+ * IPVS's scheduler flags: hash ports too; take another destination where the hashed one is not available. flag-1 to
+ * flag-3 are for schedulers without names for theirs; none of IPVS's own reads them.
+ */
+export const SCHEDULER_FLAGS = [
+  "sh-port", "sh-fallback", "mh-port", "mh-fallback", "flag-1", "flag-2", "flag-3",
+] as const; // biome-ignore format: a list to read
 export type SchedulerFlag = (typeof SCHEDULER_FLAGS)[number];
 
 /**
