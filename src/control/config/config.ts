@@ -13,6 +13,7 @@ import { SCHEDULERS } from "../../schedulers/registry.ts";
 import { defaultPort } from "./endpoint.ts";
 import { type ConfigIssue, describeValue, type PathSegment } from "./issue.ts";
 import { nearest } from "./nearest.ts";
+import { addressesOf, type PoolValue } from "./network.ts";
 import { recordOf } from "./raw.ts";
 import { checkRelations } from "./relations.ts";
 import { pluginNames } from "./scheduler-schema.ts";
@@ -158,7 +159,7 @@ function directorConfig({
   return {
     services: services.map(serviceConfig),
     marks,
-    masquerade,
+    masquerade: masquerade.map((rule) => ({ ...rule, sources: sourcesOf(rule.sources) })),
     settings: {
       timeouts: {
         tcp,
@@ -182,6 +183,7 @@ function serviceConfig({
   listen,
   onePacket,
   removedServers,
+  fullNat,
   app: _,
   servers,
   ...attributes
@@ -191,9 +193,13 @@ function serviceConfig({
     ...key,
     ...attributes,
     ...(onePacket ? { isOnePacket: true } : {}),
+    ...(fullNat === undefined ? {} : { fullNat: { ...fullNat, sources: sourcesOf(fullNat.sources) } }),
     ...(removedServers === undefined ? {} : { removal: removedServers }),
     destinations: servers.map(({ address: endpoint, ...options }) => {
       return { address: endpoint.address, port: endpoint.port ?? defaultPort(listen), ...options };
     }),
   };
 }
+
+/** Each address once. */
+const sourcesOf = (pools: readonly PoolValue[]): string[] => [...new Set(pools.flatMap(addressesOf))];

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { formatEndpoint, parseEndpoint, parseListen } from "./endpoint.ts";
+import { formatEndpoint, formatListen, parseEndpoint, parseListen } from "./endpoint.ts";
 
 describe("parseEndpoint", () => {
   it.each([
@@ -33,11 +33,36 @@ describe("parseListen", () => {
   });
 
   it.each([
+    ["tcp://202.103.106.5:*", { protocol: "tcp", address: "202.103.106.5", port: 0 }],
+    ["sctp://202.103.106.5:8000-8010", { protocol: "sctp", port: 8000, lastPort: 8010 }],
+    ["udp://[2001:DB8::5]:1-65535", { protocol: "udp", address: "2001:db8::5", port: 1, lastPort: 65_535 }],
+    ["fwmark://7", { protocol: "fwmark", address: "0.0.0.0", family: "ipv4", port: 0, mark: 7 }],
+    ["fwmark6://4294967295", { protocol: "fwmark", address: "::", family: "ipv6", mark: 4_294_967_295 }],
+  ])("reads %s, and writes it again", (text, expected) => {
+    const parsed = parseListen(text);
+    expect(parsed).toMatchObject({ value: expected });
+    expect("value" in parsed && formatListen(parsed.value)).toBe(text.toLowerCase());
+  });
+
+  it("takes a range of one port for that port", () => {
+    expect(parseListen("tcp://202.103.106.5:80-80")).toEqual({
+      value: { protocol: "tcp", address: "202.103.106.5", family: "ipv4", port: 80 },
+    });
+  });
+
+  it.each([
     ["202.103.106.5:80", /PROTOCOL/],
-    ["http://202.103.106.5:80", /tcp, udp or sctp/],
-    ["TCP://202.103.106.5:80", /tcp, udp or sctp/],
+    ["http://202.103.106.5:80", /tcp, udp, sctp/],
+    ["TCP://202.103.106.5:80", /tcp, udp, sctp/],
     ["tcp://202.103.106.5", /port/],
     ["tcp://202.103.106.5:http", /port/],
+    ["tcp://202.103.106.5:81-80", /8000-8010/],
+    ["tcp://202.103.106.5:0-80", /8000-8010/],
+    ["tcp://202.103.106.5:80:*", /8000-8010/],
+    ["tcp://202.103.106.5:80-65536", /8000-8010/],
+    ["fwmark://0", /mark from 1/],
+    ["fwmark6://4294967296", /mark from 1/],
+    ["fwmark://0x7", /mark from 1/],
     ["tcp://", /address/],
     ["tcp://0.0.0.0:80", /unicast/],
     ["tcp://fd00::1:80", /brackets/],

@@ -17,7 +17,10 @@ export interface PrefixValue {
 
 export interface PoolValue {
   readonly family: AddressFamily;
-  readonly addresses: readonly string[];
+  /** The first address as a number. */
+  readonly first: bigint;
+  /** How many there are from the first on, 1..SOURCE_ADDRESSES_MAX. */
+  readonly count: number;
 }
 
 /** Bound on the director's own source addresses, in one range and in a whole file: they are numbered in the table. */
@@ -64,14 +67,16 @@ export function parsePool(text: string): Parsed<PoolValue> {
   const last = parseAddress(lastText);
   if ("wanted" in last || rest.length > 0 || last.value.family !== first.value.family)
     return { wanted: "an address of the same family behind the hyphen" };
-  const { family } = first.value;
-  const [from, to] = [numberOf(first.value.address), numberOf(last.value.address)];
-  const count = to - from + 1n;
-  if (count < 1n || count > SOURCE_ADDRESSES_MAX)
-    return { wanted: `the first and the last of 1 to ${SOURCE_ADDRESSES_MAX} addresses` };
-  const addresses = Array.from({ length: Number(count) }, (_, at) => addressOf(family, from + BigInt(at)));
-  return { value: { family, addresses } };
+  const { family, address } = first.value;
+  const count = numberOf(last.value.address) - numberOf(address) + 1n;
+  return count >= 1n && count <= SOURCE_ADDRESSES_MAX
+    ? { value: { family, first: numberOf(address), count: Number(count) } }
+    : { wanted: `the first and the last of 1 to ${SOURCE_ADDRESSES_MAX} addresses` };
 }
+
+/** One by one. Not done while a file is only being judged: it may name the same thousand addresses often. */
+export const addressesOf = ({ family, first, count }: PoolValue): string[] =>
+  Array.from({ length: count }, (_, at) => addressOf(family, first + BigInt(at)));
 
 /** @param input - a port, or `FIRST-LAST` */
 export function parsePorts(input: unknown): Parsed<PortRange> {

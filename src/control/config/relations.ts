@@ -12,6 +12,7 @@ import type { ConfigIssue, PathSegment } from "./issue.ts";
 import { parseUnicastPrefix } from "./network.ts";
 import { arrayOf, duplicates, parsedOr, type RawMapping, recordOf } from "./raw.ts";
 import { checkMarks, checkMasquerade, checkSources } from "./rule-relations.ts";
+import { MARK_RULES_MAX } from "./rule-schema.ts";
 import { checkOptions, checkServers, serviceWarnings } from "./service-relations.ts";
 import { type ConfigSource, ISSUES_MAX } from "./source.ts";
 
@@ -62,7 +63,7 @@ export function checkRelations(
 function surveyOf(data: RawMapping, source: ConfigSource): Survey {
   const services = arrayOf(data.services).map(recordOf);
   const listens = services.map((service) => parsedOr(parseListen, service.listen));
-  const marks = arrayOf(data.marks).map(recordOf);
+  const marks = arrayOf(data.marks).slice(0, MARK_RULES_MAX).map(recordOf);
   const virtualAddresses = new Set(
     listens.flatMap((listen) => (listen === undefined || listen.mark !== undefined ? [] : [listen.address])),
   );

@@ -1,7 +1,7 @@
 /** Relations of mark rules, masquerade rules and the director's own source addresses to the rest of the file. */
 import type { AddressFamily } from "./endpoint.ts";
 import { type ConfigIssue, describeValue, type PathSegment } from "./issue.ts";
-import { parsePool, parsePrefix, parseUnicastPrefix, SOURCE_ADDRESSES_MAX } from "./network.ts";
+import { addressesOf, parsePool, parsePrefix, parseUnicastPrefix, SOURCE_ADDRESSES_MAX } from "./network.ts";
 import { arrayOf, familyName, parsedOr, recordOf } from "./raw.ts";
 import type { Relations, Survey } from "./relations.ts";
 import { ISSUES_MAX } from "./source.ts";
@@ -15,28 +15,28 @@ export function checkSources({
   source,
 }: Survey): ConfigIssue[] {
   const issues: ConfigIssue[] = [];
-  const all = new Set<string>();
+  const known = new Set<string>();
+  let count = 0;
   const check = (pools: unknown, path: readonly PathSegment[], family: AddressFamily | undefined) => {
     for (const [index, text] of arrayOf(pools).entries()) {
       const pool = parsedOr(parsePool, text);
-      if (pool === undefined || all.size > SOURCE_ADDRESSES_MAX || issues.length > ISSUES_MAX) continue;
+      if (pool === undefined || count > SOURCE_ADDRESSES_MAX || issues.length > ISSUES_MAX) continue;
       const at = [...path, index];
       if (family !== undefined && pool.family !== family) {
         const wanted = `an ${familyName({ family })} address, as the ${path[0] === "services" ? "service" : "rule"} has`;
         issues.push(source.issueAtValue(at, familyName(pool), wanted));
       }
-      const server = pool.addresses.find((address) => serverAddresses.has(address));
+      const key = `${pool.family} ${pool.first} ${pool.count}`;
+      if (known.has(key)) continue;
+      known.add(key);
+      count += pool.count;
+      const server = addressesOf(pool).find((address) => serverAddresses.has(address));
       if (server !== undefined)
         issues.push(source.issueAtValue(at, `${server}, a real server`, "an address of the director's own"));
-      for (const address of pool.addresses) all.add(address);
-      if (all.size > SOURCE_ADDRESSES_MAX)
-        issues.push(
-          source.issueAtValue(
-            at,
-            `${all.size} source addresses up to here`,
-            `at most ${SOURCE_ADDRESSES_MAX} in all`,
-          ),
-        );
+      if (count > SOURCE_ADDRESSES_MAX) {
+        const found = `${count} source addresses up to here`;
+        issues.push(source.issueAtValue(at, found, `at most ${SOURCE_ADDRESSES_MAX} in all`));
+      }
     }
   };
   for (const [index, service] of services.entries())

@@ -56,7 +56,7 @@ const ports = (description: string) =>
     parsePorts,
   );
 
-/** Addresses of the director's own, one by one or in ranges; each once. */
+/** Addresses of the director's own, one by one or in ranges. */
 export const sourcePool = (description: string) =>
   list(
     textLeaf(
@@ -66,7 +66,7 @@ export const sourcePool = (description: string) =>
     SOURCE_ADDRESSES_MAX,
     description,
     1,
-  ).transform((pools) => [...new Set(pools.flatMap(({ addresses }) => addresses))]);
+  );
 
 export const markRule = mapping(
   {
