@@ -3,7 +3,9 @@ import { milliseconds } from "../../src/base/environment.ts";
 import { seededRandom } from "../../src/base/seeded-random.ts";
 import type { DestinationConfig } from "../../src/nat/configuration.ts";
 import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
+import { ConnectionTable } from "../../src/nat/connection-table.ts";
 import { ServiceBook } from "../../src/nat/service-book.ts";
+import { SourceAddresses } from "../../src/nat/source-addresses.ts";
 import { SCHEDULERS } from "../../src/schedulers/registry.ts";
 import { Flow, Protocol } from "../../src/wire/flow.ts";
 import { three } from "../sample.ts";
@@ -23,7 +25,9 @@ export function pickBenchmark(seconds: number): string {
 function pickNs(name: string, count: number, seconds: number): string {
   const now = () => milliseconds(0);
   const ipvs = () => IPVS_DEFAULTS;
-  const book = new ServiceBook(SCHEDULERS, { randomU32: seededRandom(1), now, ipvs }, new SourceAddresses(table, seededRandom(1)));
+  const randomU32 = seededRandom(1);
+  const sources = new SourceAddresses(new ConnectionTable(16, [1, 2], 0), randomU32);
+  const book = new ServiceBook(SCHEDULERS, { randomU32, now, ipvs }, sources);
   const destination = (index: number): DestinationConfig => ({
     address: `172.16.${index >> 8}.${index & 0xff}`,
     port: 80,

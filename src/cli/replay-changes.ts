@@ -10,7 +10,7 @@ import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
 import * as z from "zod";
 import type { DirectorControl } from "../control/director-control.ts";
-import type { ServiceConfig } from "../nat/configuration.ts";
+import type { DirectorConfig } from "../nat/configuration.ts";
 import { configOrFailure } from "./config-report.ts";
 import { CommandFailure, ExitCode } from "./exit-code.ts";
 
@@ -24,7 +24,7 @@ const changesSchema = z
 
 interface TimedChange {
   readonly atMs: number;
-  readonly services: readonly ServiceConfig[];
+  readonly config: DirectorConfig;
   readonly isAnew: boolean;
 }
 
@@ -36,13 +36,13 @@ export class ReplayChanges {
     this.#changes = changes;
   }
 
-  /** Make the changes whose time has come. Settings other than services stay as they were at the start. */
+  /** Make the changes whose time has come. Sizes of tables stay as they were at the start. */
   apply(control: DirectorControl, nowMs: number): void {
     for (; this.#next < this.#changes.length; this.#next++) {
-      const { atMs, services, isAnew } = this.#changes[this.#next]!;
+      const { atMs, config, isAnew } = this.#changes[this.#next]!;
       if (atMs > nowMs + HALF_MICROSECOND_MS) return;
-      if (isAnew) control.apply([]);
-      control.apply(services);
+      if (isAnew) control.apply({ ...config, services: [] });
+      control.apply(config);
     }
   }
 }
@@ -67,7 +67,7 @@ export function loadReplayChanges(file: string): ReplayChanges {
   return new ReplayChanges(
     parsed.data.map(({ at, config, anew }) => ({
       atMs: at * 1000,
-      services: configOrFailure(resolve(dirname(file), config)).director.services,
+      config: configOrFailure(resolve(dirname(file), config)).director,
       isAnew: anew,
     })),
   );

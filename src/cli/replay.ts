@@ -240,7 +240,7 @@ const nameOf = (verdict: Verdict): string =>
 
 /** Which addresses are virtual ones and which are real servers', by the director's services. */
 function addressKinds(director: Director): (family: 4 | 6, words: Int32Array, at: number) => AddressKind {
-  const virtual = new Set(director.services.all.map((service) => service.address));
+  const virtual = new Set(director.services.all.map(({ attributes }) => attributes.address));
   const servers = new Set([...director.services.destinations()].map((destination) => destination.address));
   return (family, words, at) => {
     const text = formatAddress(family, words, at);

@@ -19,7 +19,7 @@ const connect = (stage: Stage, port: number, to = `${VIP}:80`) =>
 describe("apply", () => {
   test("from nothing: everything is added, nothing else is said", () => {
     const stage = new Stage([]);
-    expect(stage.control.apply([WEB, DNS, WEB6])).toEqual([
+    expect(stage.apply([WEB, DNS, WEB6])).toEqual([
       { kind: "add", subject: `tcp ${VIP}:80`, connections: 0 },
       { kind: "add", subject: `udp ${VIP}:53`, connections: 0 },
       { kind: "add", subject: "tcp [2001:db8:5::5]:80", connections: 0 },
@@ -30,7 +30,7 @@ describe("apply", () => {
   test("the same again changes nothing, and does not disturb the schedulers", () => {
     const [stage, undisturbed] = [new Stage([WEB]), new Stage([WEB])];
     for (let port = 1; port < 12; port++) {
-      expect(stage.control.apply([WEB])).toEqual([]);
+      expect(stage.apply([WEB])).toEqual([]);
       for (const one of [stage, undisturbed]) connect(one, port);
     }
     const servers = (one: Stage) => one.connections().map((connection) => connection.destination.address);
@@ -41,7 +41,7 @@ describe("apply", () => {
     const stage = new Stage([WEB, DNS]);
     for (let port = 1; port <= 3; port++) connect(stage, port);
     const changed = service("tcp", VIP, 80, "lc", { ...B, weight: 5 }, destination("172.16.0.4", 80));
-    expect(stage.control.apply([changed, WEB6])).toEqual([
+    expect(stage.apply([changed, WEB6])).toEqual([
       { kind: "remove", subject: `udp ${VIP}:53`, connections: 0 },
       { kind: "remove", subject: `server 172.16.0.2:80 of tcp ${VIP}:80`, connections: 1 },
       { kind: "edit", subject: `server 172.16.0.3:8000 of tcp ${VIP}:80`, connections: 2 },
@@ -62,21 +62,21 @@ describe("apply", () => {
     const stage = new Stage([WEB]);
     connect(stage, 1);
     const limited = service("tcp", VIP, 80, "wrr", A, { ...B, upperThreshold: 9, lowerThreshold: 3 });
-    expect(stage.control.apply([limited])).toMatchObject([{ kind: "edit", connections: 1 }]);
-    expect(stage.control.apply([service("tcp", VIP, 80, "wrr", A)])).toMatchObject([
+    expect(stage.apply([limited])).toMatchObject([{ kind: "edit", connections: 1 }]);
+    expect(stage.apply([service("tcp", VIP, 80, "wrr", A)])).toMatchObject([
       { kind: "remove", connections: 1 },
     ]);
-    expect(stage.control.apply([WEB])).toEqual([
+    expect(stage.apply([WEB])).toEqual([
       { kind: "add", subject: `server 172.16.0.3:8000 of tcp ${VIP}:80`, connections: 1 },
     ]);
   });
 });
 
 test("draining names what live connections still need, and nothing afterwards", () => {
-  const stage = new Stage([WEB, WEB6], { removedDestination: "drain" });
+  const stage = new Stage([WEB, WEB6], { removal: "drain" });
   expect(stage.control.draining()).toEqual({ virtualAddresses: [], serverAddresses: [] });
   for (let port = 1; port <= 3; port++) connect(stage, port);
-  stage.control.apply([WEB6]);
+  stage.apply([WEB6]);
   expect(stage.control.draining()).toEqual({
     virtualAddresses: [VIP],
     serverAddresses: ["172.16.0.2", "172.16.0.3"],
@@ -116,6 +116,7 @@ describe("connections", () => {
         virtual: { address: VIP, port: 80 },
         destination: { address: "172.16.0.3", port: 8000 },
         expiresSeconds: 59,
+        isTemplate: false,
       },
       expect.objectContaining({ protocol: "udp", state: "UDP", expiresSeconds: 299 }),
       expect.objectContaining({

@@ -2,8 +2,9 @@
  * The director as the control plane sees it: a desired configuration goes in and is compared with what runs, plain data
  * about what runs comes out. Lives in the thread that owns the director.
  */
-import type { Milliseconds } from "../base/environment.ts";
+
 import { isDeepStrictEqual } from "node:util";
+import type { Milliseconds } from "../base/environment.ts";
 import type { DirectorConfig, ServiceConfig, ServiceKey } from "../nat/configuration.ts";
 import { TICK_MS } from "../nat/connection-table.ts";
 import type { Destination } from "../nat/destination.ts";
@@ -136,7 +137,8 @@ export class DirectorControl {
   }
 
   status(): DirectorStatus {
-    const { connections, services, traffic, verdictCounts, createdCount, masquerade, defence } = this.#director;
+    const { connections, services, traffic, verdictCounts, createdCount, masquerade, defence } =
+      this.#director;
     const drops: Partial<Record<DropReason, number>> = {};
     let dropCount = 0;
     DROP_REASONS.forEach((reason, index) => {
@@ -185,7 +187,7 @@ export class DirectorControl {
     const source = table.source(record);
     const sourcePort = table.sourcePort(record);
     const hasSource = !isTemplate && (source > 0 || sourcePort !== table.clientPort(record));
-    const callId = isTemplate ? calls.text(record) : undefined;
+    const callId = isTemplate ? calls.callId(record) : undefined;
     const protocol = table.protocol(record);
     return {
       protocol: PROTOCOL_NAMES[protocol] ?? "ip",

@@ -2,9 +2,10 @@
  * What ties connection entries to everything else, and unties it: the destination's counters, the template an entry
  * hangs on, the source address it uses, the Call-ID that finds a template.
  */
+
+import type { CallTable } from "./call-table.ts";
 import type { ConnectionTable } from "./connection-table.ts";
 import { ConnectionFlag, TICK_MS } from "./connection-table.ts";
-import type { CallTable } from "./call-table.ts";
 import type { Destination } from "./destination.ts";
 import type { ServiceBook } from "./service-book.ts";
 import type { SourceAddresses } from "./source-addresses.ts";
@@ -15,6 +16,8 @@ const PROLONGED_TICKS = 60_000 / TICK_MS;
 export const TEMPLATE_STATE = { none: 0, assured: 1 } as const;
 
 export class Bindings {
+  /** Told of entries whose time was up and that live on. */
+  onProlonged: ((record: number) => void) | undefined;
   readonly #table: ConnectionTable;
   readonly #services: ServiceBook;
   readonly #sources: SourceAddresses;
@@ -68,6 +71,7 @@ export class Bindings {
     if (table.controlledCount(record) > 0) {
       table.setTimeout(record, PROLONGED_TICKS);
       table.touch(record, nowTick);
+      this.onProlonged?.(record);
       return false;
     }
     this.remove(record);
@@ -77,6 +81,7 @@ export class Bindings {
   /** A connection of this template is established. */
   assure(record: number): void {
     const template = this.#table.controller(record);
-    if (template >= 0 && this.#table.isTemplate(template)) this.#table.setState(template, TEMPLATE_STATE.assured);
+    if (template >= 0 && this.#table.isTemplate(template))
+      this.#table.setState(template, TEMPLATE_STATE.assured);
   }
 }

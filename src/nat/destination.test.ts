@@ -1,13 +1,10 @@
 /** The overload rule, step by step (reference 2.3). */
 import { describe, expect, test } from "vitest";
-import { destination } from "../../test/support/replayed.ts";
-import { milliseconds } from "../base/environment.ts";
-import { SCHEDULERS } from "../schedulers/registry.ts";
+import { destination, testBook } from "../../test/support/replayed.ts";
 import type { Destination } from "./destination.ts";
-import { ServiceBook } from "./service-book.ts";
 
 function make(upper: number, lower: number): Destination {
-  const book = new ServiceBook(SCHEDULERS, { now: () => milliseconds(0), randomU32: () => 0 });
+  const book = testBook();
   const service = {
     protocol: "tcp",
     address: "192.0.2.1",

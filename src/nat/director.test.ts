@@ -22,7 +22,7 @@ import {
   valid,
   validPartial,
 } from "../../test/support/packet-check.ts";
-import { destination, service } from "../../test/support/replayed.ts";
+import { destination, IPVS_SETTINGS, service } from "../../test/support/replayed.ts";
 import { expectBytes, expectPackets } from "../../test/support/same-bytes.ts";
 import { Stage, type StageOptions } from "../../test/support/stage.ts";
 import { seconds } from "../base/environment.ts";
@@ -30,6 +30,7 @@ import { parseAddress } from "../wire/address.ts";
 import { Gso } from "../wire/packet.ts";
 import type { ServiceConfig } from "./configuration.ts";
 import { DROP_REASONS, type DropReason } from "./drop-reason.ts";
+import { IPVS_DEFAULTS } from "./ipvs-settings.ts";
 
 /** One place in each family: who is who, with its ports. */
 interface Place {
@@ -659,7 +660,7 @@ describe("TCP at the edges of a connection", () => {
   test("a SYN in TIME_WAIT when no server may: port unreachable, and the old connection stays", () => {
     const stage = stageOf(V4);
     for (const flags of ["S", "F"]) stage.send(seg(flags));
-    stage.control.apply([service("tcp", V4.vip, 80, "rr", destination(V4.serverAddress, 8000, 0))]);
+    stage.apply([service("tcp", V4.vip, 80, "rr", destination(V4.serverAddress, 8000, 0))]);
     checkPacket(stage.send(syn).bytes, valid(), icmpType(3, 3));
     expect(stage.connections()).toMatchObject([{ state: "TIME_WAIT" }]);
   });
@@ -667,7 +668,7 @@ describe("TCP at the edges of a connection", () => {
   test("quiesced: no new connections, the old ones go on", () => {
     const stage = stageOf(V4);
     stage.send(syn);
-    stage.control.apply([service("tcp", V4.vip, 80, "rr", destination(V4.serverAddress, 8000, 0))]);
+    stage.apply([service("tcp", V4.vip, 80, "rr", destination(V4.serverAddress, 8000, 0))]);
     expect(stage.send(seg("A")).verdict).toBe("to-server");
     expect(stage.send(answer("A")).verdict).toBe("to-client");
     expect(stage.send(tcp({ from: "202.100.1.2:9", to: virtual, flags: "S" })).verdict).toBe("reply");
@@ -680,17 +681,17 @@ describe("a removed destination", () => {
   const gone = [service("udp", V4.vip, 80, "rr"), service("tcp", V4.vip, 80, "rr")];
 
   test("drained: its connections go on both ways, new ones do not come", () => {
-    const stage = stageOf(V4, { removedDestination: "drain" });
+    const stage = stageOf(V4, { removal: "drain" });
     stage.send(ask);
-    stage.control.apply(gone);
+    stage.apply(gone);
     expect([stage.send(ask).verdict, stage.send(answer).verdict]).toEqual(["to-server", "to-client"]);
     expect(stage.send(udp({ from: "202.100.1.3:9", to: `${V4.vip}:80` })).verdict).toBe("reply");
   });
 
   test("dropped: what clients send vanishes and renews nothing, what the server sends passes", () => {
-    const stage = stageOf(V4, { removedDestination: "drop" });
+    const stage = stageOf(V4, { removal: "drop" });
     stage.send(ask);
-    stage.control.apply(gone);
+    stage.apply(gone);
     stage.wait(100_000);
     expect([stage.send(ask).verdict, stage.connections()[0]!.expiresSeconds]).toEqual([
       "drop destination-removed",
@@ -701,18 +702,18 @@ describe("a removed destination", () => {
   });
 
   test("added again it takes its connections back", () => {
-    const stage = stageOf(V4, { removedDestination: "drop" });
+    const stage = stageOf(V4, { removal: "drop" });
     stage.send(ask);
-    stage.control.apply(gone);
-    stage.control.apply(servicesOf(V4));
+    stage.apply(gone);
+    stage.apply(servicesOf(V4));
     expect(stage.send(ask).verdict).toBe("to-server");
     expect(stage.director.createdCount).toBe(1);
   });
 
   test("the service removed: its connections go on, its address stays virtual until the last of them ends", () => {
-    const stage = stageOf(V4, { removedDestination: "drain" });
+    const stage = stageOf(V4, { removal: "drain" });
     stage.send(ask);
-    stage.control.apply([]);
+    stage.apply([]);
     expect([stage.send(ask).verdict, stage.send(answer).verdict]).toEqual(["to-server", "to-client"]);
     expect(stage.send(tcp({ from: V4.client, to: `${V4.vip}:80`, flags: "S" })).verdict).toBe("reply");
     stage.run(301_000);
@@ -721,10 +722,10 @@ describe("a removed destination", () => {
   });
 
   test("the service added anew with the server takes the connections back", () => {
-    const stage = stageOf(V4, { removedDestination: "drop" });
+    const stage = stageOf(V4, { removal: "drop" });
     stage.send(ask);
-    stage.control.apply([]);
-    stage.control.apply(servicesOf(V4));
+    stage.apply([]);
+    stage.apply(servicesOf(V4));
     expect([stage.send(ask).verdict, stage.connections().length]).toEqual(["to-server", 1]);
   });
 });
@@ -881,6 +882,24 @@ describe("every drop reason is reached, and its counter moves by one", () => {
     malformed: (stage) => stage.send(badHeader((view) => view.setUint8(0, 0x54))).verdict,
     "bad-checksum": (stage) => stage.send(badHeader((view) => view.setUint8(8, 63))).verdict,
     "ttl-expired": (stage) => stage.send(udp({ from: V4.client, to: "198.51.100.1:9", ttl: 1 })).verdict,
+    "no-call-id": (stage) => {
+      const persistence = { timeout: seconds(60), engine: "sip" as const };
+      stage.apply([{ ...service("udp", V4.vip, 80, "rr", destination(V4.serverAddress, 8000)), persistence }]);
+      return stage.send(ask).verdict;
+    },
+    defence: (stage) => {
+      const settings = { ...IPVS_SETTINGS, ipvs: { ...IPVS_DEFAULTS, drop_packet: 3 as const } };
+      stage.apply(servicesOf(V4), { settings });
+      return stage.send(ask).verdict;
+    },
+    "no-room-for-header": (stage) => {
+      const web = service("tcp", V4.vip, 80, "rr", destination(V4.serverAddress, 8000));
+      stage.apply([{ ...web, proxyProtocol: "v2" }]);
+      stage.send(tcp({ from: V4.client, to: virtual, flags: "S", seq: 1000 }));
+      stage.send(tcp({ from: V4.server, to: V4.client, flags: "SA", seq: 5000, ack: 1001 }));
+      const full = { flags: "A", seq: 1001, ack: 5001, payload: bytes(65_495) };
+      return stage.send(tcp({ from: V4.client, to: virtual, ...full })).verdict;
+    },
     "too-big": (stage) => {
       stage.control.setMtu(V4.serverAddress, 1000);
       const big = { from: V4.client, to: virtual, payload: bytes(1000), dontFragment: true };
@@ -889,13 +908,13 @@ describe("every drop reason is reached, and its counter moves by one", () => {
     },
     "no-service": (stage) => stage.send(tcp({ from: V4.client, to: `${V4.vip}:9`, flags: "R" })).verdict,
     "no-destination": (stage) => {
-      stage.control.apply([service("udp", V4.vip, 80, "rr")]);
+      stage.apply([service("udp", V4.vip, 80, "rr")]);
       for (let i = 0; i < 2; i++) stage.send(ask);
       return stage.send(ask).verdict;
     },
     "destination-removed": (stage) => {
       stage.send(ask);
-      stage.control.apply([]);
+      stage.apply([]);
       return stage.send(ask).verdict;
     },
     "table-full": (stage) => {
@@ -904,7 +923,7 @@ describe("every drop reason is reached, and its counter moves by one", () => {
     },
     "tuple-exhausted": (stage) => {
       stage.send(udp({ from: "202.100.1.2:1024", to: virtual }));
-      stage.control.apply([
+      stage.apply([
         ...servicesOf(V4),
         service("udp", "202.103.106.6", 80, "rr", destination(V4.serverAddress, 8000)),
       ]);
@@ -1010,12 +1029,12 @@ describe("counters", () => {
   });
 
   test("of a removed destination stand still, and go on when it is back", () => {
-    const stage = stageOf(V4, { removedDestination: "drain" });
+    const stage = stageOf(V4, { removal: "drain" });
     const ask = udp({ from: V4.client, to: `${V4.vip}:80` });
     stage.send(ask);
-    stage.control.apply([service("udp", V4.vip, 80, "rr")]);
+    stage.apply([service("udp", V4.vip, 80, "rr")]);
     stage.send(ask);
-    stage.control.apply(servicesOf(V4));
+    stage.apply(servicesOf(V4));
     stage.send(ask);
     const udpService = stage.control.status().services.find(({ protocol }) => protocol === "udp")!;
     expect(udpService.destinations[0]!.counters.inPackets).toBe(2);

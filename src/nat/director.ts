@@ -32,6 +32,7 @@ import { Dispatcher, Refusal } from "./dispatcher.ts";
 import { DROP_REASONS } from "./drop-reason.ts";
 import { isEchoProtocol, readEcho } from "./echo.ts";
 import { findQuoted, isIcmp, isTranslatedError, translateError } from "./icmp-error.ts";
+import { Masquerade, type Masquerading } from "./masquerade.ts";
 import {
   firstSctpChunk,
   nextSctpState,
@@ -40,7 +41,6 @@ import {
   SctpChunk,
   secondSctpChunk,
 } from "./protocol/sctp.ts";
-import { Masquerade, type Masquerading } from "./masquerade.ts";
 import { nextTcpState, TCP_IS_ACTIVE, TCP_STATE, TcpSide } from "./protocol/tcp.ts";
 import { proxyToClient, proxyToServer } from "./proxy-protocol.ts";
 import { Reassembly } from "./reassembly.ts";
@@ -81,6 +81,8 @@ export interface ConnectionObserver {
    * @param packetCount - packets from the client so far; 0: this one came from the server
    */
   packetSeen(record: number, packetCount: number): void;
+  /** The time of an entry was up, but others hang on it, so that it lives on. */
+  prolonged(record: number): void;
 }
 
 export interface DirectorOptions {
@@ -112,8 +114,6 @@ export class Director {
    * datagram that was given up (fragment-timeout, fragments-full), whose fragments were counted as held.
    */
   readonly verdictCounts = new Float64Array(VERDICT_KINDS.length + DROP_REASONS.length);
-  /** Told of packets of connections, for synchronising with another director. */
-  observer: ConnectionObserver | undefined;
   /** Connections ever made. */
   createdCount = 0;
   /** Largest packet towards clients, 0 when the routers in between say so themselves. */
@@ -134,6 +134,7 @@ export class Director {
   /** Where a masqueraded packet goes, as a destination's four words. */
   readonly #outside = new Int32Array(4);
   #settings: DirectorSettings;
+  #observer: ConnectionObserver | undefined;
   #tcpTicks = new Int32Array(0);
   #secureTcpTicks = new Int32Array(0);
   #sctpTicks = new Int32Array(0);
@@ -179,6 +180,17 @@ export class Director {
     this.#replies = new ReplyMaker(hopChange === 1 ? DEFAULT_HOPS + 1 : DEFAULT_HOPS, randomU32());
     this.#replyLimit = new ReplyLimit(settings.repliesPerSecondMax, now);
     this.#applySettings(settings);
+  }
+
+  /** As they are now. */
+  get settings(): DirectorSettings {
+    return this.#settings;
+  }
+
+  /** Told of what becomes of connections, for synchronising with another director. */
+  set observer(observer: ConnectionObserver | undefined) {
+    this.#observer = observer;
+    this.bindings.onProlonged = observer && ((record) => observer.prolonged(record));
   }
 
   /** Connections that got another source port towards the server, because two looked alike there. */
@@ -450,8 +462,7 @@ export class Director {
       const isEnd =
         (flow.tcpFlags & TcpFlag.rst) !== 0 ||
         (flow.protocol === Protocol.sctp && firstSctpChunk(packet, flow) === SctpChunk.abort);
-      if (!isEnd)
-        return this.#ownError(packet, flow, PORT_UNREACHABLE, 0) ? REPLY : DROP["no-destination"];
+      if (!isEnd) return this.#ownError(packet, flow, PORT_UNREACHABLE, 0) ? REPLY : DROP["no-destination"];
     }
     return this.#pass(packet, flow);
   }
@@ -492,15 +503,17 @@ export class Director {
     this.#follow(packet, flow, record, TcpSide.input, destination);
     const packetCount = table.countInPacket(record);
     this.#countIn(destination, packet.length);
-    this.observer?.packetSeen(record, packetCount);
+    this.#observer?.packetSeen(record, packetCount);
     if (this.#hopChange === -1) {
-      if (hops(packet, flow) <= 1) return this.#answer(packet, flow, isMasquerade, HOPS_EXCEEDED, 0, "ttl-expired");
+      if (hops(packet, flow) <= 1)
+        return this.#answer(packet, flow, isMasquerade, HOPS_EXCEEDED, 0, "ttl-expired");
       changeHops(packet, flow.family, -1);
     }
     if (table.hasFlag(record, ConnectionFlag.proxy) && !proxyToServer(packet, flow, table, record))
       return DROP["no-room-for-header"];
     const mtuBytes = isMasquerade ? this.clientMtuBytes : destination.mtuBytes;
-    if (!this.#fits(packet, flow, mtuBytes)) return this.#answer(packet, flow, isMasquerade, TOO_BIG, mtuBytes, "too-big");
+    if (!this.#fits(packet, flow, mtuBytes))
+      return this.#answer(packet, flow, isMasquerade, TOO_BIG, mtuBytes, "too-big");
     const { words } = table;
     const at = table.destinationAt(record);
     const source = table.source(record);
@@ -519,16 +532,26 @@ export class Director {
     if (this.#hopChange === -1 && hops(packet, flow) <= 1)
       return this.#answer(packet, flow, !isMasquerade, HOPS_EXCEEDED, 0, "ttl-expired");
     const mtuBytes = isMasquerade ? 0 : this.clientMtuBytes;
-    if (!this.#fits(packet, flow, mtuBytes)) return this.#answer(packet, flow, true, TOO_BIG, mtuBytes, "too-big");
+    if (!this.#fits(packet, flow, mtuBytes))
+      return this.#answer(packet, flow, true, TOO_BIG, mtuBytes, "too-big");
     if (this.#hopChange === -1) changeHops(packet, flow.family, -1);
     const destination = this.services.destination(table.server(record));
     this.#follow(packet, flow, record, TcpSide.output, destination);
     this.#countOut(destination, packet.length);
-    this.observer?.packetSeen(record, 0);
+    this.#observer?.packetSeen(record, 0);
     if (table.hasFlag(record, ConnectionFlag.proxy)) proxyToClient(packet, flow, table, record);
     const { words } = table;
     const port = table.virtualPort(record);
-    rewrite(packet, flow, words, table.virtualAt(record), port, words, table.clientAt(record), table.clientPort(record));
+    rewrite(
+      packet,
+      flow,
+      words,
+      table.virtualAt(record),
+      port,
+      words,
+      table.clientAt(record),
+      table.clientPort(record),
+    );
     if (this.#hopChange === 1) this.#giveHopBack(packet, flow);
     return TO_CLIENT;
   }

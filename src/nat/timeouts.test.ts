@@ -5,7 +5,7 @@ import { DEFAULT_TIMEOUTS, IPVS_TIMEOUTS, sctpTimeoutList, tcpTimeoutList } from
 
 test("the ipvs profile has the reference's seconds", () => {
   const tcp = referenceRows("tcp-timeouts.txt").slice(0, 11);
-  expect(tcpTimeoutList(IPVS_TIMEOUTS)).toEqual(tcp.map((row) => Number(row[2])));
+  expect(tcpTimeoutList(IPVS_TIMEOUTS.tcp)).toEqual(tcp.map((row) => Number(row[2])));
   const sctp = referenceRows("sctp-timeouts.txt");
   expect(sctpTimeoutList(IPVS_TIMEOUTS)).toEqual([
     ...sctp.map((row) => Number(row[2])),

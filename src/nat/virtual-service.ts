@@ -35,7 +35,7 @@ export class VirtualService {
   isOnePacket = false;
   removal: RemovalPolicy | undefined;
   /** Numbers of the addresses servers see clients at. */
-  sources = NO_SOURCES;
+  sources: Int32Array = NO_SOURCES;
   isOnlyHairpin = false;
   hasProxyHeader = false;
   /** Newest first: new ones are put at the head, as in IPVS; every list-walking scheduler depends on it. */
@@ -48,7 +48,7 @@ export class VirtualService {
   constructor(attributes: ServiceAttributes, scheduler: Scheduler) {
     const { protocol, address, port, mark } = attributes;
     const parsed = parseAddress(address);
-    if (parsed === undefined) throw new RangeError(`Cannot add ${nameOf(attributes)}: not an IP address`);
+    if (parsed === undefined) throw new RangeError(`Cannot add service ${nameOf(attributes)}: not an IP address`);
     this.attributes = attributes;
     this.protocol = protocol === "fwmark" ? 0 : Protocol[protocol];
     this.family = parsed.family;

@@ -10,7 +10,7 @@ schedulerContract("wrr", weightedRoundRobin);
  */
 function inListOrder(...weights: number[]): SchedulerRig {
   const it = new SchedulerRig(weightedRoundRobin, weights.toReversed());
-  it.book.changeScheduler(it.service, "it");
+  it.book.editService(it.service, { ...it.service.attributes, schedulerFlags: ["sh-port"], destinations: [] });
   return it;
 }
 

@@ -8,11 +8,11 @@ import { seededRandom } from "../../src/base/seeded-random.ts";
 import type { Scheduler, SchedulerFactory } from "../../src/nat/contracts/scheduler.ts";
 import type { Destination } from "../../src/nat/destination.ts";
 import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
-import { ServiceBook } from "../../src/nat/service-book.ts";
+import type { ServiceBook } from "../../src/nat/service-book.ts";
 import type { VirtualService } from "../../src/nat/virtual-service.ts";
 import { parseAddress, parseEndpoint } from "../../src/wire/address.ts";
 import { Flow } from "../../src/wire/flow.ts";
-import { destination } from "../support/replayed.ts";
+import { destination, testBook } from "../support/replayed.ts";
 
 const WEIGHT_MAX = 2 ** 31 - 1;
 /** More than any scheduler needs for one pick on a slow machine, less than a walk over all weights would take. */
@@ -30,7 +30,7 @@ export class SchedulerRig {
   constructor(factory: SchedulerFactory, weights: readonly number[] = []) {
     const now = () => milliseconds(this.#nowMs);
     const context = { now, randomU32: seededRandom(5), ipvs: () => this.ipvs };
-    this.book = new ServiceBook({ it: factory }, context);
+    this.book = testBook({ it: factory }, context);
     const config = {
       protocol: "tcp",
       address: "192.0.2.1",

@@ -32,8 +32,8 @@ const holds = (text: string) => (packet: SidedPacket) => Buffer.from(packet.byte
 
 /** Services made anew, so that their schedulers begin at the beginning. */
 function renew(run: RecordedRun, ...services: ServiceConfig[]): void {
-  run.control.apply([]);
-  run.control.apply(services);
+  run.apply([]);
+  run.apply(services);
 }
 
 /** The recording sets nat_icmp_send=1, which is not in this version: unknown answers of a server pass, as with 0. */
@@ -142,7 +142,7 @@ describe("recordings of Linux IPVS", () => {
     run.run((next) => next.side === "client" && next.bytes.length > 1300 && ++bigCount === 2);
     run.control.setMtu("fd00:16::3", 1280);
     run.run((next) => next.bytes[6] === 17);
-    run.control.apply([web, dns, nobody]);
+    run.apply([web, dns, nobody]);
     run.run();
     expect(run.recorded).toHaveLength(67);
     expect(differencesOf(run)).toEqual([]);
@@ -165,18 +165,18 @@ describe("recordings of Linux IPVS", () => {
     }
     renew(run, idle, web);
     run.run(holds("still"));
-    run.control.apply([idle, service("tcp", VIP, 80, "rr", destination(A, 80), destination(B, 8000, 0))]);
+    run.apply([idle, service("tcp", VIP, 80, "rr", destination(A, 80), destination(B, 8000, 0))]);
     run.run(holds("gone?"));
-    run.control.apply([idle, service("tcp", VIP, 80, "rr", destination(A, 80))]);
+    run.apply([idle, service("tcp", VIP, 80, "rr", destination(A, 80))]);
     run.run(holds("back"));
-    run.control.apply([idle, service("tcp", VIP, 80, "rr", destination(A, 80), destination(B, 8000, 5))]);
+    run.apply([idle, service("tcp", VIP, 80, "rr", destination(A, 80), destination(B, 8000, 5))]);
     run.run(holds("gone"));
-    run.control.apply([idle, service("tcp", VIP, 80, "rr", destination(A, 80))]);
+    run.apply([idle, service("tcp", VIP, 80, "rr", destination(A, 80))]);
     run.run(holds("still there"));
     renew(run, idle);
     let stillThereCount = 0;
     run.run((next) => holds("still there")(next) && ++stillThereCount === 2);
-    run.control.apply([idle, web]);
+    run.apply([idle, web]);
     run.run((next) => clientPort(next) === 7037);
     const limited = [destination(A, 80, 1, 3, 2), destination(B, 8000, 1, 3, 2)];
     renew(run, idle, service("tcp", VIP, 80, "rr", ...limited));
@@ -185,7 +185,7 @@ describe("recordings of Linux IPVS", () => {
     run.run((next) => next.side === "server");
     renew(run, web);
     until(7056);
-    run.control.apply([]);
+    run.apply([]);
     run.run();
     expect(differencesOf(run).sort()).toEqual([...EDGE].sort());
   });

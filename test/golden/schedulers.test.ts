@@ -5,17 +5,12 @@
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { milliseconds } from "../../src/base/environment.ts";
-import { seededRandom } from "../../src/base/seeded-random.ts";
 import { type DestinationConfig, SCHEDULER_FLAGS, type ServiceConfig } from "../../src/nat/configuration.ts";
-import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
-import { ServiceBook } from "../../src/nat/service-book.ts";
-import { SCHEDULERS } from "../../src/schedulers/registry.ts";
 import { formatAddress, parseAddress, parseEndpoint } from "../../src/wire/address.ts";
 import { Flow } from "../../src/wire/flow.ts";
 import { census } from "../support/census.ts";
 import { tcp } from "../support/packet-builder.ts";
-import { destination, service } from "../support/replayed.ts";
+import { destination, service, testBook } from "../support/replayed.ts";
 import { Stage } from "../support/stage.ts";
 
 const VIP = "202.103.106.5";
@@ -148,9 +143,7 @@ describe("multidest: one service over ten virtual addresses", () => {
 
   test.each(seriesOf("multidest").map((series) => [titleOf(series), series]))("%s", (_, series) => {
     // Services by firewall mark belong to the director; schedulers see nothing of them but the flow.
-    const now = () => milliseconds(0);
-    const ipvs = () => IPVS_DEFAULTS;
-    const book = new ServiceBook(SCHEDULERS, { randomU32: seededRandom(1), now, ipvs });
+    const book = testBook();
     const { destinations, ...rest } = configOf(series);
     const one = book.addService({ ...rest, destinations: [] });
     for (const each of destinations) book.addDestination(one, { ...each, port: 0 });

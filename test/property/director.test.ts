@@ -38,14 +38,14 @@ class Player {
   constructor(seed: number) {
     this.#random = seededRandom(seed);
     const options = { connectionsMax: 24, fragmentBytesMax: 1 << 16, repliesPerSecondMax: 20 };
-    const removedDestination = seed % 2 === 0 ? ("drain" as const) : ("drop" as const);
+    const removal = seed % 2 === 0 ? ("drain" as const) : ("drop" as const);
     this.stage = new Stage([], {
       ...options,
-      removedDestination,
+      removal,
       randomU32: seededRandom(seed + 1),
       hopChange: seed % 3 === 0 ? 1 : -1,
     });
-    this.stage.control.apply(this.#configuration());
+    this.stage.apply(this.#configuration());
   }
 
   below(bound: number): number {
@@ -60,7 +60,7 @@ class Player {
   step(): string {
     const choice = this.below(100);
     if (choice < 4) return this.#pause();
-    if (choice < 6) return `apply ${JSON.stringify(this.stage.control.apply(this.#configuration()))}`;
+    if (choice < 6) return `apply ${JSON.stringify(this.stage.apply(this.#configuration()))}`;
     const packet = this.#packet(choice);
     const offload = this.#offload();
     const sent = this.stage.send(packet, offload);

@@ -2,7 +2,7 @@
  * Stories about the director as text, in the manner of packetdrill: who sends what, and what must come of it.
  *
  *     # A comment. The first paragraph tells what the story is about.
- *     set removedDestination drop                          a setting of the director
+ *     set removal drop                          a setting of the director
  *     service tcp 202.103.106.5:80 wrr 172.16.0.2:80*1 172.16.0.3:8000*2     again: the same service anew, edited
  *     no service tcp 202.103.106.5:80
  *     mtu 172.16.0.2 1280
@@ -89,7 +89,7 @@ class Story {
       });
       this.#services.set(key, service(protocol as ServiceProtocol, address, port, scheduler!, ...list));
     } else this.#services.delete(key);
-    this.stage.control.apply([...this.#services.values()]);
+    this.stage.apply([...this.#services.values()]);
   }
 
   #state([client, state, expires]: readonly string[]): void {

@@ -18,10 +18,19 @@ export function census(director: Director): string[] {
   const inactive = new Map<number, number>();
   /** Both tuples of every connection, by text. */
   const tuples = new Map<string, number>();
+  /** Templates by destination, and entries by what they hang on. */
+  const templates = new Map<number, number>();
+  const controlled = new Map<number, number>();
   let count = 0;
   for (let record = 0; record < table.highWater; record++) {
     if (!table.isLive(record)) continue;
     count++;
+    const controller = table.controller(record);
+    if (controller >= 0) controlled.set(controller, (controlled.get(controller) ?? 0) + 1);
+    if (table.isTemplate(record)) {
+      templates.set(table.server(record), (templates.get(table.server(record)) ?? 0) + 1);
+      continue;
+    }
     const isInactive = table.hasFlag(record, ConnectionFlag.inactive);
     const counter = isInactive ? inactive : active;
     counter.set(table.server(record), (counter.get(table.server(record)) ?? 0) + 1);
@@ -39,6 +48,11 @@ export function census(director: Director): string[] {
       if (found !== node) problems.push(`node ${node}, ${textOf(flow)}, is found as ${found}`);
     }
   }
+  for (let record = 0; record < table.highWater; record++) {
+    const claimed = table.isLive(record) ? table.controlledCount(record) : 0;
+    const counted = controlled.get(record) ?? 0;
+    if (claimed !== counted) problems.push(`record ${record} says it controls ${claimed} and controls ${counted}`);
+  }
   if (table.count !== count) problems.push(`the table says ${table.count} connections and has ${count}`);
   if (count > table.capacity) problems.push(`${count} connections in a table for ${table.capacity}`);
   for (const destination of director.services.destinations()) {
@@ -47,12 +61,16 @@ export function census(director: Director): string[] {
     const claimed = `${activeConnections}+${inactiveConnections}`;
     if (counted !== claimed)
       problems.push(`${address}:${port} says ${claimed} connections and has ${counted}`);
-    if (!isAvailable && destination.connectionCount === 0)
+    const pinned = templates.get(number) ?? 0;
+    if (pinned !== destination.persistentConnections)
+      problems.push(`${address}:${port} says ${destination.persistentConnections} templates and has ${pinned}`);
+    if (!isAvailable && !destination.isInUse)
       problems.push(`${address}:${port} is kept for nothing`);
+    templates.delete(number);
     active.delete(number);
     inactive.delete(number);
   }
-  for (const number of [...active.keys(), ...inactive.keys()])
+  for (const number of [...active.keys(), ...inactive.keys(), ...templates.keys()])
     problems.push(`destination ${number} has connections and does not exist`);
   return problems;
 }
@@ -72,7 +90,11 @@ function tupleOf(director: Director, node: number): Flow {
   const sourceAt = isReply ? table.destinationAt(record) : table.clientAt(record);
   const destinationAt = isReply ? table.clientAt(record) : table.virtualAt(record);
   flow.words.set(table.words.subarray(sourceAt, sourceAt + 4), 0);
-  flow.words.set(table.words.subarray(destinationAt, destinationAt + 4), 4);
+  const source = table.source(record);
+  const isPooled = isReply && source > 0;
+  const words = isPooled ? table.sourceWords : table.words;
+  const wordsAt = isPooled ? source * 4 : destinationAt;
+  flow.words.set(words.subarray(wordsAt, wordsAt + 4), 4);
   flow.sourcePort = isReply ? table.destinationPort(record) : table.clientPort(record);
   flow.destinationPort = isReply ? table.sourcePort(record) : table.virtualPort(record);
   return flow;

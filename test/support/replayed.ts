@@ -12,7 +12,11 @@ import type {
   ServiceConfig,
   ServiceProtocol,
 } from "../../src/nat/configuration.ts";
+import { ConnectionTable } from "../../src/nat/connection-table.ts";
 import { Director } from "../../src/nat/director.ts";
+import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
+import { type SchedulerLoan, ServiceBook } from "../../src/nat/service-book.ts";
+import { SourceAddresses } from "../../src/nat/source-addresses.ts";
 import { IPVS_TIMEOUTS } from "../../src/nat/timeouts.ts";
 import { SCHEDULERS } from "../../src/schedulers/registry.ts";
 import { formatAddress } from "../../src/wire/address.ts";
@@ -25,7 +29,8 @@ export const IPVS_SETTINGS: DirectorSettings = {
   unserved: "reject",
   repliesPerSecondMax: 1000,
   answerEcho: true,
-  removedDestination: "drop",
+  removal: "drop",
+  ipvs: IPVS_DEFAULTS,
   fragmentBytesMax: 1 << 20,
   fragmentTimeout: seconds(30),
 };
@@ -49,6 +54,13 @@ export function service(
   ...destinations: DestinationConfig[]
 ): ServiceConfig {
   return { protocol, address, port, scheduler, destinations };
+}
+
+/** Services without a director. */
+export function testBook(schedulers = SCHEDULERS, loan: Partial<SchedulerLoan> = {}): ServiceBook {
+  const randomU32 = seededRandom(1);
+  const all = { randomU32, now: () => milliseconds(0), ipvs: () => IPVS_DEFAULTS, ...loan };
+  return new ServiceBook(schedulers, all, new SourceAddresses(new ConnectionTable(16, [1, 2], 0), randomU32));
 }
 
 export function testDirector(
@@ -96,6 +108,12 @@ export class RecordedRun {
     this.director = director;
     this.control = new DirectorControl(director);
     this.replay = new Replay(director);
+  }
+
+  /** Other services and settings from the next packet on; settings default to IPVS_SETTINGS. */
+  apply(services: readonly ServiceConfig[], settings: Partial<DirectorSettings> = {}): void {
+    const all = { ...IPVS_SETTINGS, ...settings };
+    this.control.apply({ services, marks: [], masquerade: [], settings: all });
   }
 
   /** Feed arrivals until `stop` says so of the next one; by default to the end. */

@@ -4,9 +4,9 @@
  */
 import { type Milliseconds, milliseconds } from "../../src/base/environment.ts";
 import { seededRandom } from "../../src/base/seeded-random.ts";
-import { DirectorControl } from "../../src/control/director-control.ts";
+import { type Change, DirectorControl } from "../../src/control/director-control.ts";
 import type { ConnectionStatus } from "../../src/control/director-status.ts";
-import type { DirectorSettings, ServiceConfig } from "../../src/nat/configuration.ts";
+import type { DirectorConfig, DirectorSettings, ServiceConfig } from "../../src/nat/configuration.ts";
 import { Director, type DirectorOptions } from "../../src/nat/director.ts";
 import { DROP_REASONS, type DropReason } from "../../src/nat/drop-reason.ts";
 import { VERDICT_KINDS } from "../../src/nat/verdict.ts";
@@ -39,6 +39,7 @@ export class Stage {
   readonly control: DirectorControl;
   readonly packet = new Packet();
   #nowMs: number;
+  readonly #settings: DirectorSettings;
   readonly #piece = new Packet();
   readonly #fragmenter = new Fragmenter();
 
@@ -54,11 +55,17 @@ export class Stage {
       now,
     });
     this.control = new DirectorControl(this.director);
+    this.#settings = { ...IPVS_SETTINGS, ...settings };
     for (const one of services) this.director.addService(one);
   }
 
   get now(): Milliseconds {
     return milliseconds(this.#nowMs);
+  }
+
+  /** Other services, and whatever else is given; the settings are those of the start unless `rest` has others. */
+  apply(services: readonly ServiceConfig[], rest: Partial<Omit<DirectorConfig, "services">> = {}): Change[] {
+    return this.control.apply({ marks: [], masquerade: [], settings: this.#settings, ...rest, services });
   }
 
   /** Let the director see one packet, now. */
