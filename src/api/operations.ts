@@ -3,9 +3,10 @@
 import type { Daemon, DaemonStatus, ReloadResult } from "../control/daemon.ts";
 import type { TraceLine } from "../control/datapath-protocol.ts";
 import type { ConnectionStatus } from "../control/director-status.ts";
+import type { Edit, EditOutcome } from "../control/edit.ts";
 import type { TraceFilter } from "../control/trace-filter.ts";
 import type { HostConfig } from "../datapath/tun/host/host-config.ts";
-import type { DirectorConfig } from "../nat/configuration.ts";
+import type { DirectorConfig, ServiceKey } from "../nat/configuration.ts";
 
 export interface ProcessStatus {
   readonly version: string;
@@ -31,10 +32,13 @@ export interface Operations {
   status(): Promise<Status>;
   connections(limit: number): Promise<ConnectionStatus[]>;
   settings(): Settings;
-  zero(): Promise<void>;
+  /** @throws never for an edit that cannot be made: that is its outcome. */
+  edit(edits: readonly Edit[]): Promise<EditOutcome[]>;
+  /** @throws ApiError when there is no such service. */
+  zero(service?: ServiceKey): Promise<void>;
   trace(filter: TraceFilter, onLine: (line: TraceLine) => void): ReturnType<Daemon["trace"]>;
   /** Read the configuration file again. @throws ApiError when it has mistakes. */
-  reload(): Promise<ReloadResult>;
+  reload(options?: { readonly discardEdits?: boolean }): Promise<ReloadResult>;
 }
 
 /** A refusal with a code for programs and a message for people. */
@@ -51,3 +55,6 @@ export class ApiError extends Error {
     this.details = details;
   }
 }
+
+/** @param problem - what was found and wanted */
+export const badRequest = (problem: string): ApiError => new ApiError(400, "bad-request", problem);

@@ -4,6 +4,7 @@
  */
 import Fastify, { type FastifyInstance } from "fastify";
 import { connectionsResource } from "./connections.ts";
+import { editsResource } from "./edits.ts";
 import { ApiError, type Operations } from "./operations.ts";
 import { reloadResource } from "./reload.ts";
 import { statusResource } from "./status.ts";
@@ -26,9 +27,15 @@ export function createApi(operations: Operations, onFailure: (error: Error) => v
     if (status >= 500) onFailure(error);
     return reply.code(status).send(body(status < 500 ? "bad-request" : "internal-error", error.message));
   });
-  for (const resource of [statusResource, connectionsResource, zeroResource, reloadResource, traceResource]) {
-    resource(server, operations);
-  }
+  const resources = [
+    statusResource,
+    connectionsResource,
+    editsResource,
+    zeroResource,
+    reloadResource,
+    traceResource,
+  ];
+  for (const resource of resources) resource(server, operations);
   return server;
 }
 

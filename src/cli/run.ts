@@ -10,9 +10,11 @@ import {
   controlSocketPath,
   listenPrivately,
 } from "../control/control-socket.ts";
-import { Daemon, DaemonError, type ReloadResult } from "../control/daemon.ts";
+import { Daemon, type ReloadResult } from "../control/daemon.ts";
+import { DaemonError } from "../control/daemon-error.ts";
 import { planOfHost } from "../control/host.ts";
 import { createLog, type Log, type LogFormat } from "../control/log.ts";
+import { manualFileOf } from "../control/manual-file.ts";
 import { monotonicUsec, notifyServiceManager } from "../control/service-notify.ts";
 import { configOrFailure } from "./config-report.ts";
 import { CommandFailure, ExitCode } from "./exit-code.ts";
@@ -66,7 +68,7 @@ async function run({ config: file, logFormat }: Options): Promise<void> {
   const config = configOrFailure(file);
   const socketPath = controlSocketPath(config.host.controlSocket);
   await claimControlSocket(socketPath).catch(asFailure);
-  const daemon = await Daemon.start(config, log).catch(asFailure);
+  const daemon = await Daemon.start(config, log, manualFileOf(socketPath)).catch(asFailure);
   const operations = operationsOf(daemon, file, log);
   const api = createApi(operations, (error) => log("error", `the API failed: ${error.stack}`));
   let failure: DaemonError | undefined;
@@ -129,12 +131,16 @@ function operationsOf(daemon: Daemon, file: string, log: Log): Operations {
     }),
     connections: (limit) => daemon.connections(limit),
     settings: () => ({ director: daemon.config.director.settings, host: daemon.config.host }),
-    zero: () => daemon.zero(),
+    edit: (edits) => daemon.edit(edits),
+    zero: async (service) => {
+      if (await daemon.zero(service)) return;
+      throw new ApiError(404, "ESRCH", "Cannot zero counters: there is no such service");
+    },
     trace: (filter, onLine) => daemon.trace(filter, onLine),
-    reload: async () => {
+    reload: async (options = {}) => {
       notifyServiceManager("RELOADING=1", monotonicUsec());
       try {
-        const result = await reload(daemon, file, log);
+        const result = await reload(daemon, file, log, options);
         reloadedAt = new Date().toISOString();
         return result;
       } finally {
@@ -144,7 +150,12 @@ function operationsOf(daemon: Daemon, file: string, log: Log): Operations {
   };
 }
 
-async function reload(daemon: Daemon, file: string, log: Log): Promise<ReloadResult> {
+async function reload(
+  daemon: Daemon,
+  file: string,
+  log: Log,
+  options: { readonly discardEdits?: boolean },
+): Promise<ReloadResult> {
   const result = loadConfig(file);
   for (const issue of result.warnings) log("warning", formatIssue(file, "warning", issue));
   if (!result.ok) {
@@ -154,9 +165,15 @@ async function reload(daemon: Daemon, file: string, log: Log): Promise<ReloadRes
     throw new ApiError(422, "bad-configuration", message, result.issues);
   }
   try {
-    const outcome = await daemon.reload(result.config);
+    const outcome = await daemon.reload(result.config, options);
     for (const { kind, subject, connections } of outcome.changes) {
       log("info", `${kind} ${subject}${connections > 0 ? ` (${connections} connections)` : ""}`);
+    }
+    for (const path of outcome.settings) log("info", `edit ${path}`);
+    for (const { subject, what } of outcome.discarded)
+      log("info", `dropped, changed by hand: ${subject}: ${what}`);
+    for (const { subject, what } of outcome.overriding) {
+      log("warning", `the file says otherwise, what was changed by hand stays: ${subject}: ${what}`);
     }
     for (const path of outcome.needsRestart) log("warning", `${path} changes at the next start only`);
     log("info", `reloaded: ${summary(daemon)}`);

@@ -5,50 +5,57 @@
  * Start: host fit? → device → thread → services → host changes, in this order, so that a virtual address attracts
  * packets only when somebody is there to take them. What fails undoes what came before it.
  */
-import { isDeepStrictEqual } from "node:util";
-import { openTunDevice, TUN_PATH, type TunDevice } from "../datapath/tun/device.ts";
-import type { HostConfig } from "../datapath/tun/host/host-config.ts";
+import { openTunDevice, type TunDevice } from "../datapath/tun/device.ts";
+import type { HostIssue } from "../datapath/tun/host/host-issue.ts";
 import { allowedProcessors, planProcessors } from "../datapath/tun/processor.ts";
-import { SystemCallError } from "../datapath/tun/system-call.ts";
+import type { ServiceKey } from "../nat/configuration.ts";
+import { SCHEDULERS } from "../schedulers/registry.ts";
+import { availablePages } from "./available-memory.ts";
 import type { Config } from "./config/config.ts";
+import { changedPaths, restartPaths, withFixedPart } from "./config-difference.ts";
+import { asDaemonError, attempt, DaemonError, messageOf } from "./daemon-error.ts";
 import type { DatapathStatus, TraceLine } from "./datapath-protocol.ts";
 import { DatapathThread } from "./datapath-thread.ts";
 import type { Change } from "./director-control.ts";
 import type { ConnectionStatus, DirectorStatus } from "./director-status.ts";
+import type { Edit, EditOutcome, ManualChange } from "./edit.ts";
 import { Host } from "./host.ts";
+import { edit } from "./layer-edit.ts";
+import { conflicts, discard, type Layers, makeLayers, reload } from "./layers.ts";
 import type { Log } from "./log.ts";
+import { manualChanges } from "./manual-changes.ts";
+import { ManualFileError, readManualFile, setAside, writeManualFile } from "./manual-file.ts";
 import type { TraceFilter } from "./trace-filter.ts";
 
 /** Gratuitous announcements are repeated, because packets get lost. */
 const ANNOUNCE_AGAIN_MS = [1000, 3000];
 /** How often to look whether removed servers have lost their last connection. */
 const DRAIN_CHECK_MS = 5000;
+/** How often the automatic defences are told of the system's memory; IPVS looks as often. */
+const MEMORY_INTERVAL_MS = 1000;
+/** Changes by hand that one line of the log names. */
+const LOGGED_CHANGES_MAX = 3;
 const NOTHING_DRAINS = { virtualAddresses: [], serverAddresses: [] };
-/** Host settings that belong to the device and cannot change under it. */
-const FIXED_HOST_KEYS = [
-  "device",
-  "routingTable",
-  "rulePriority",
-  "queueLength",
-  "processor",
-  "controlSocket",
-] as const;
-
-/** Why the daemon cannot start, or cannot go on; the message says what to do. */
-export class DaemonError extends Error {
-  override readonly name = "DaemonError";
-}
-
 export interface DaemonStatus extends DirectorStatus {
   readonly device: DatapathStatus["device"];
+  /** What was changed by hand and holds against the file, or waits to. */
+  readonly manual: readonly ManualChange[];
   readonly internalErrorCount: number;
   readonly uptimeSeconds: number;
 }
 
 export interface ReloadResult {
   readonly changes: readonly Change[];
+  /** Settings that changed and are in force, as paths in the file. */
+  readonly settings: readonly string[];
   /** Settings that differ from what runs and take effect at the next start, as paths. */
   readonly needsRestart: readonly string[];
+  /** Changes made by hand that are kept. */
+  readonly manual: readonly ManualChange[];
+  /** Of these, what holds against something that the file says otherwise than it did before. */
+  readonly overriding: readonly ManualChange[];
+  /** Changes made by hand that were dropped, because that was asked for. */
+  readonly discarded: readonly ManualChange[];
 }
 
 export class Daemon {
@@ -58,15 +65,23 @@ export class Daemon {
   readonly #thread: DatapathThread;
   readonly #startedMs = performance.now();
   readonly #timers = new Set<NodeJS.Timeout>();
-  #config: Config;
+  readonly #manualFile: string;
+  /** Of the file; the director's part of what runs is in the layers. */
+  #file: Config;
+  #layers: Layers;
   #lastChange: Promise<unknown> = Promise.resolve();
   #isStopping = false;
   #isDrainCheckDue = false;
   /** Settles when the daemon has ended by itself: the reason, ready to be shown. Never when it was stopped. */
   readonly failed: Promise<DaemonError>;
 
-  /** @throws DaemonError */
-  static async start(config: Config, log: Log): Promise<Daemon> {
+  /**
+   * @param manualFile - where changes made by hand are kept
+   * @throws DaemonError
+   */
+  static async start(file: Config, log: Log, manualFile: string): Promise<Daemon> {
+    const layers = startLayers(file, log, manualFile);
+    const config = effectiveConfig(file, layers);
     const host = attempt(() => new Host(config.host.device));
     let device: TunDevice | undefined;
     try {
@@ -78,7 +93,7 @@ export class Daemon {
       device = attempt(() =>
         openTunDevice(config.host.device, { queueLength, receivingProcessors: processors.receiving }),
       );
-      const daemon = new Daemon(config, log, host, device, processors.loop);
+      const daemon = new Daemon(file, layers, manualFile, log, host, device, processors.loop);
       try {
         await daemon.#begin();
         return daemon;
@@ -94,18 +109,22 @@ export class Daemon {
   }
 
   private constructor(
-    config: Config,
+    file: Config,
+    layers: Layers,
+    manualFile: string,
     log: Log,
     host: Host,
     device: TunDevice,
     processor: number | undefined,
   ) {
-    this.#config = config;
+    this.#file = file;
+    this.#layers = layers;
+    this.#manualFile = manualFile;
     this.#log = log;
     this.#host = host;
     this.#device = device;
     const { name, index, descriptor, offload } = device;
-    const { settings } = config.director;
+    const { settings } = layers.effective;
     const data = { device: { name, index, descriptor, offload }, settings, processor };
     this.#thread = new DatapathThread(data, (message, suppressedCount) => {
       log("error", `internal error, please report it: ${message}`, { suppressedCount });
@@ -124,30 +143,33 @@ export class Daemon {
   }
 
   async #begin(): Promise<void> {
-    await this.#thread.request("apply", this.#config.director.services);
-    this.#host.apply(this.#config, NOTHING_DRAINS);
-    await this.#thread.request("setPaths", this.#host.paths(this.#config, NOTHING_DRAINS));
+    await this.#thread.request("apply", this.#layers.effective);
+    this.#host.apply(this.config, NOTHING_DRAINS);
+    await this.#thread.request("setPaths", this.#host.paths(this.config, NOTHING_DRAINS));
+    this.#watchMemory();
     this.#host.watch(() => this.#fitHostLater());
     this.#announce();
     for (const delayMs of ANNOUNCE_AGAIN_MS) this.#later(delayMs, () => this.#announce());
   }
 
+  /** What runs: the file with everything made by hand over it. */
   get config(): Config {
-    return this.#config;
+    return effectiveConfig(this.#file, this.#layers);
   }
 
   async status(): Promise<DaemonStatus> {
     const { director, device, internalErrorCount } = await this.#thread.request("status", undefined);
     const uptimeSeconds = Math.floor((performance.now() - this.#startedMs) / 1000);
-    return { ...director, device, internalErrorCount, uptimeSeconds };
+    return { ...director, device, manual: manualChanges(this.#layers), internalErrorCount, uptimeSeconds };
   }
 
   connections(limit: number): Promise<ConnectionStatus[]> {
     return this.#thread.request("connections", { limit });
   }
 
-  async zero(): Promise<void> {
-    await this.#thread.request("zero", undefined);
+  /** Counters to zero, of one service or of everything. @returns false: there is no such service. */
+  zero(service?: ServiceKey): Promise<boolean> {
+    return this.#thread.request("zero", service);
   }
 
   /** Watch packets. @returns how to stop. */
@@ -155,24 +177,90 @@ export class Daemon {
     return this.#thread.trace(filter, onLine);
   }
 
-  /**
-   * Make what runs what `wanted` says; connections of everything that stays go on undisturbed.
-   * @throws DaemonError, nothing changed, when this host is not fit for it.
-   */
-  reload(wanted: Config): Promise<ReloadResult> {
+  /** Change what runs by hand. All that can be done is done in one step. @returns the outcomes, in order. */
+  edit(edits: readonly Edit[]): Promise<EditOutcome[]> {
     return this.#enqueue(async () => {
-      const needsRestart = restartPaths(this.#config, wanted);
-      const config: Config = {
-        director: { services: wanted.director.services, settings: this.#config.director.settings },
-        host: { ...wanted.host, ...fixedPart(this.#config.host) },
-      };
-      refuseUnfitHost(this.#host, config, this.#log);
-      const changes = await this.#thread.request("apply", config.director.services);
-      this.#config = config;
-      await this.#fitHost();
-      this.#announce();
-      return { changes, needsRestart };
+      let result = editAll(this.#layers, edits, () => undefined);
+      if (this.#newHostErrors(result.layers).length > 0) {
+        // One of them at least asks too much of this host: which one shows when they are made one after the other.
+        result = editAll(this.#layers, edits, (layers) => this.#newHostErrors(layers)[0]?.message);
+      }
+      const { layers, outcomes } = result;
+      if (layers !== this.#layers) {
+        const changes = await this.#run(this.#file, layers);
+        const named = changes.slice(0, LOGGED_CHANGES_MAX).map(({ kind, subject }) => `${kind} ${subject}`);
+        const more = changes.length > named.length ? `, and ${changes.length - named.length} more` : "";
+        if (changes.length > 0) this.#log("info", `by hand: ${named.join(", ")}${more}`);
+      }
+      return outcomes;
     });
+  }
+
+  /** What the host would refuse of these layers and does not of what runs. */
+  #newHostErrors(layers: Layers): HostIssue[] {
+    if (layers === this.#layers) return [];
+    const found = errorsOf(this.#host.issues(effectiveConfig(this.#file, layers)));
+    if (found.length === 0) return [];
+    const known = new Set(errorsOf(this.#host.issues(this.config)).map(({ message }) => message));
+    return found.filter(({ message }) => !known.has(message));
+  }
+
+  /**
+   * Make what runs what `wanted` says, under what was changed by hand; connections of everything that stays go on
+   * undisturbed.
+   * @throws DaemonError, nothing changed, when this host is not fit for it, or it excludes what was changed by hand.
+   */
+  reload(wanted: Config, options: { readonly discardEdits?: boolean } = {}): Promise<ReloadResult> {
+    return this.#enqueue(async () => {
+      const before = this.config;
+      const needsRestart = restartPaths(this.#file, wanted);
+      const file = withFixedPart(wanted, this.#file);
+      const discarded = options.discardEdits ? manualChanges(this.#layers) : [];
+      const base = options.discardEdits ? discard(this.#layers) : this.#layers;
+      const { layers, overriding } = reload(base, file.director);
+      const problems = conflicts(layers);
+      if (problems.length > 0) {
+        const advice = "vsnat reload --discard-edits drops what was changed by hand";
+        throw new DaemonError(
+          `The new file excludes what was changed by hand:\n${problems.join("\n")}\n${advice}`,
+        );
+      }
+      refuseUnfitHost(this.#host, effectiveConfig(file, layers), this.#log);
+      const changes = await this.#run(file, layers);
+      this.#announce();
+      const settings = changedPaths(before, this.config);
+      return { changes, settings, needsRestart, manual: manualChanges(layers), overriding, discarded };
+    });
+  }
+
+  /** Make it so, from here on; what was changed by hand is kept for the next start. */
+  async #run(file: Config, layers: Layers): Promise<Change[]> {
+    const before = this.config;
+    const changes = await this.#thread.request("apply", layers.effective);
+    const isKept = this.#layers.manual === layers.manual;
+    this.#file = file;
+    this.#layers = layers;
+    if (!isKept) this.#keepManual();
+    await this.#fitHost();
+    if (virtualAddresses(before) !== virtualAddresses(this.config)) this.#announce();
+    return changes;
+  }
+
+  #keepManual(): void {
+    try {
+      writeManualFile(this.#manualFile, this.#layers.manual);
+    } catch (error) {
+      this.#log("warning", `${messageOf(error)}; what was changed by hand is lost at the next start`);
+    }
+  }
+
+  /** The automatic defences begin while memory is low. */
+  #watchMemory(): void {
+    const { drop_entry, drop_packet, secure_tcp } = this.#layers.effective.settings.ipvs;
+    const isAutomatic = [drop_entry, drop_packet, secure_tcp].includes(1);
+    const pages = isAutomatic ? availablePages() : undefined;
+    if (pages !== undefined) this.#thread.request("setAvailablePages", pages).catch(() => {}); // ended: no defence
+    this.#later(MEMORY_INTERVAL_MS, () => this.#watchMemory());
   }
 
   /** End, and leave the host as it was found. */
@@ -195,8 +283,8 @@ export class Daemon {
   async #fitHost(): Promise<void> {
     if (this.#isStopping) return;
     const draining = await this.#thread.request("draining", undefined);
-    this.#host.apply(this.#config, draining);
-    await this.#thread.request("setPaths", this.#host.paths(this.#config, draining));
+    this.#host.apply(this.config, draining);
+    await this.#thread.request("setPaths", this.#host.paths(this.config, draining));
     if (draining.serverAddresses.length === 0 || this.#isDrainCheckDue) return;
     this.#isDrainCheckDue = true;
     this.#later(DRAIN_CHECK_MS, () => {
@@ -223,7 +311,7 @@ export class Daemon {
 
   #announce(): void {
     try {
-      this.#host.announce(this.#config);
+      this.#host.announce(this.config);
     } catch (error) {
       this.#log("warning", `${messageOf(error)}; neighbours may need a while to find the virtual addresses`);
     }
@@ -245,83 +333,70 @@ function threadFailure(error: Error, { director: { settings } }: Config): Error 
   return new DaemonError(`Cannot make a table for ${wanted}: not enough memory; lower limits.connections`);
 }
 
+const effectiveConfig = (file: Config, layers: Layers): Config => ({ ...file, director: layers.effective });
+
+/** The file's layer, with what was changed by hand before the last stop. */
+function startLayers(file: Config, log: Log, manualFile: string): Layers {
+  const names = [...Object.keys(SCHEDULERS), ...file.schedulerPlugins.map(({ name }) => name)];
+  const layers = makeLayers(file.director, names);
+  try {
+    const manual = readManualFile(manualFile);
+    if (manual === undefined) return layers;
+    const restored = makeLayers(file.director, names, manual);
+    const problems = conflicts(restored);
+    if (problems.length > 0) throw new ManualFileError(problems.join("; "));
+    const count = manualChanges(restored).length;
+    log(
+      "info",
+      `${count} changes made by hand taken over (vsnat status lists them, vsnat reload --discard-edits drops them)`,
+    );
+    return restored;
+  } catch (error) {
+    if (!(error instanceof ManualFileError)) throw error;
+    const aside = attempt(() => setAside(manualFile));
+    log(
+      "warning",
+      `Cannot take over what was changed by hand: ${manualFile}: ${error.message}. It is ${aside} now; the configuration file alone counts`,
+    );
+    return layers;
+  }
+}
+
+interface Edited {
+  readonly layers: Layers;
+  readonly outcomes: EditOutcome[];
+}
+
+/** @param refuse - why layers cannot be, if they cannot */
+function editAll(
+  start: Layers,
+  edits: readonly Edit[],
+  refuse: (layers: Layers) => string | undefined,
+): Edited {
+  const now = new Date();
+  let layers = start;
+  const outcomes = edits.map((wanted): EditOutcome => {
+    const edited = edit(layers, wanted, now);
+    if ("code" in edited) return edited;
+    const problem = refuse(edited);
+    if (problem !== undefined) return { code: "EINVAL", message: problem };
+    layers = edited;
+    return undefined;
+  });
+  return { layers, outcomes };
+}
+
+const virtualAddresses = ({ director }: Config): string =>
+  [...new Set(director.services.map(({ address }) => address))].sort().join();
+
+const errorsOf = (issues: readonly HostIssue[]): HostIssue[] =>
+  issues.filter(({ severity }) => severity === "error");
+
 function refuseUnfitHost(host: Host, config: Config, log: Log): void {
   const issues = host.issues(config);
-  const errors = issues.filter(({ severity }) => severity === "error");
+  const errors = errorsOf(issues);
   if (errors.length > 0) throw new DaemonError(errors.map(({ message }) => message).join("\n"));
   for (const { severity, message, code } of issues) {
     log(severity === "warning" ? "warning" : "info", message, { code });
-  }
-}
-
-const fixedPart = (host: HostConfig): Partial<HostConfig> =>
-  Object.fromEntries(FIXED_HOST_KEYS.flatMap((key) => (host[key] === undefined ? [] : [[key, host[key]]])));
-
-/** Settings that are read only at start, as far as they differ. */
-function restartPaths(running: Config, wanted: Config): string[] {
-  const [before, after] = [running.director.settings, wanted.director.settings];
-  const settings = (Object.keys(after) as (keyof typeof after)[]).filter(
-    (key) => !isDeepStrictEqual(before[key], after[key]),
-  );
-  const host = FIXED_HOST_KEYS.filter((key) => running.host[key] !== wanted.host[key]);
-  return [...settings.map((key) => SETTING_PATHS[key]), ...host.map((key) => `host.${key}`)];
-}
-
-/** Where a director setting stands in the file. */
-const SETTING_PATHS: Readonly<Record<keyof Config["director"]["settings"], string>> = {
-  timeouts: "timeouts",
-  connectionsMax: "limits.connections",
-  unserved: "unserved",
-  repliesPerSecondMax: "limits.repliesPerSecond",
-  answerEcho: "answerEcho",
-  removedDestination: "removedDestination",
-  fragmentBytesMax: "limits.fragmentMemory",
-  fragmentTimeout: "limits.fragmentTimeout",
-};
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-function attempt<T>(act: () => T): T {
-  try {
-    return act();
-  } catch (error) {
-    throw asDaemonError(error);
-  }
-}
-
-/** A failure of the system in words that say what to do about it. Everything else stays what it is. */
-function asDaemonError(error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof DaemonError) return error;
-  const isOfTheSystem =
-    /^(SystemCallError|HostChangeError|JournalBusyError|AggregateError)$/.test(error.name) ||
-    "syscall" in error ||
-    (error.name === "Error" && error.message.startsWith("Cannot "));
-  if (!isOfTheSystem) return error;
-  const advice = adviceOn(error);
-  return new DaemonError(advice === undefined ? error.message : `${error.message}\n${advice}`, {
-    cause: error,
-  });
-}
-
-const MORE_RIGHTS = "run it as root, or try it in a namespace of your own: unshare -Urn vsnat run";
-
-function adviceOn(error: Error): string | undefined {
-  const code = "code" in error ? error.code : undefined;
-  if (error instanceof SystemCallError && error.call === `open ${TUN_PATH}`) {
-    if (code === "EACCES")
-      return "Its mode keeps this user out (0666 is usual): run as root, or change the mode";
-    if (code === "EPERM") return "This container may not use the device: allow it (--device /dev/net/tun)";
-    return "Is the TUN driver there? modprobe tun; in a container: --device /dev/net/tun. vsnat doctor says more";
-  }
-  switch (code) {
-    case "EPERM":
-    case "EACCES":
-      return `This needs CAP_NET_ADMIN: ${MORE_RIGHTS}`;
-    case "EROFS":
-      return "/proc/sys is read-only here, as in most containers: set the sysctl outside, or give more privileges";
-    case "EBUSY":
-      return "The name of the device is taken: remove it (ip link del), or set another with host.device";
-    default:
-      return undefined;
   }
 }

@@ -65,8 +65,8 @@ export interface DatapathRequests {
   setPaths: { params: Paths; result: unknown };
   status: { params: undefined; result: DatapathStatus };
   connections: { params: { readonly limit: number }; result: ConnectionStatus[] };
-  /** Of one service, or of everything. @throws when there is no such service. */
-  zero: { params: ServiceKey | undefined; result: unknown };
+  /** Of one service, or of everything; false: there is no such service. */
+  zero: { params: ServiceKey | undefined; result: boolean };
   /** Pages of 4 KiB that the system could still give, for the automatic defences. */
   setAvailablePages: { params: number; result: unknown };
   startTrace: { params: { readonly id: number; readonly filter: TraceFilter }; result: unknown };

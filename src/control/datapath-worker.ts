@@ -67,12 +67,15 @@ function status(): DatapathRequests["status"]["result"] {
 }
 
 const HANDLERS: Handlers = {
-  apply: (services) => control.apply(services),
+  apply: (config) => control.apply(config),
   draining: () => control.draining(),
   setPaths,
   status,
   connections: ({ limit }, now) => control.connections(now, limit),
-  zero: () => control.zero(),
+  zero: (service) => control.zero(service),
+  setAvailablePages: (pages) => {
+    director.defence.availablePages = pages;
+  },
   startTrace: ({ id, filter }) => {
     trace.start(id, filter);
     loop.tap = trace;

@@ -81,7 +81,7 @@ export function checkService(
   require(scheduler === "none" ||
     schedulers.includes(
       scheduler,
-    ), "ENOENT", `there is no scheduler ${describeValue(scheduler)}, wanted one of ${schedulers.join(", ")}, none`);
+    ), "ENOENT", `there is no scheduler ${describeValue(scheduler)}, wanted one of ${schedulers.join(", ")}`);
   if (persistence !== undefined) {
     const { timeout, netmask, engine } = persistence;
     require(engine === undefined ||

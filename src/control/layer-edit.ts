@@ -59,7 +59,7 @@ export function edit(layers: Layers, wanted: Edit, now: Date): Layers | EditFail
   }
 }
 
-const factCount = ({ services }: ManualLayer): number =>
+export const factCount = ({ services }: ManualLayer): number =>
   services.reduce((count, { own, servers }) => count + (own === undefined ? 0 : 1) + servers.length, 0);
 
 function make(layers: Layers, wanted: Edit, since: string): Layers {

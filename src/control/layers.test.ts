@@ -14,7 +14,7 @@ import { serverText, serviceText, serviceValues } from "./manual-layer.ts";
 const VIP = "202.103.106.5";
 const NOW = new Date("2026-11-23T22:00:00Z");
 const LATER = new Date("2026-11-23T23:00:00Z");
-const SCHEDULERS = ["rr", "wrr", "wlc", "sh"];
+const SCHEDULERS = ["rr", "wrr", "wlc", "sh", "none"];
 const WEB: ServiceKey = { protocol: "tcp", address: VIP, port: 80 };
 const MARK: ServiceKey = { protocol: "fwmark", address: "0.0.0.0", port: 0, mark: 7 };
 const SETTINGS: DirectorConfig["settings"] = {

@@ -22,7 +22,7 @@ import {
 export interface Layers {
   readonly file: DirectorConfig;
   readonly manual: ManualLayer;
-  /** Names of schedulers that services may ask for; "none" besides. */
+  /** Names of schedulers that services may ask for. */
   readonly schedulers: readonly string[];
   /** The file with everything made by hand over it. */
   readonly effective: DirectorConfig;
