@@ -440,7 +440,7 @@ test("header and stream arrive, and the client never knows: 300 connections", { 
     }),
     { numRuns: RUNS, seed: 1 },
   );
-  expect(packetCount).toBeGreaterThan(100 * RUNS);
+  expect(packetCount).toBeGreaterThan(60 * RUNS);
   // Repeated headers are what the numbers could go wrong with.
   expect(headerCount).toBeGreaterThan(1.5 * RUNS);
 });
