@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import type { Connections } from "../api/connections.ts";
 import { formatEndpoint } from "../control/config/endpoint.ts";
+import { printable } from "../control/config/issue.ts";
 import type { Endpoint } from "../control/director-status.ts";
 import { ask } from "./control-client.ts";
 import { formatTable } from "./table.ts";
@@ -10,7 +11,10 @@ import { painter, printJson } from "./terminal.ts";
 export const command = (): Command =>
   new Command("connections")
     .summary("list connections")
-    .description("List entries of the connection table, in no particular order.")
+    .description(
+      "List entries of the connection table, in no particular order: connections, and templates, which pin clients to\n" +
+        "servers. Seen as: where the server sees the client, where that is not its own address.",
+    )
     .option("-n, --limit <count>", "list at most this many, up to 100000", "1000")
     .option("--json", "print them as JSON")
     .addHelpText("after", "\nExample:\n  vsnat connections --limit 20")
@@ -29,13 +33,19 @@ async function connections({
     return;
   }
   const text = ({ address, port }: Endpoint) => formatEndpoint(address, port);
-  const heading = ["protocol", "state", "client", "virtual", "server", "expires s"];
+  const heading = ["protocol", "state", "client", "virtual", "server", "seen as", "expires s"];
   const rows = answer.connections.map((one) => [
-    one.protocol, one.state, text(one.client), text(one.virtual), text(one.destination), String(one.expiresSeconds),
-  ]); // biome-ignore format: one row
+    one.protocol,
+    one.isTemplate ? `template ${one.state}` : one.state,
+    text(one.client) + (one.engine ? ` ${one.engine.name} ${printable(one.engine.data)}` : ""),
+    text(one.virtual),
+    text(one.destination),
+    one.source ? text(one.source) : "",
+    String(one.expiresSeconds),
+  ]);
   const paint = painter();
   const table = [heading.map((cell) => paint("dim", cell)), ...rows];
-  const lines = formatTable(table, ["left", "left", "left", "left", "left", "right"]);
+  const lines = formatTable(table, ["left", "left", "left", "left", "left", "left", "right"]);
   if (answer.count > rows.length) lines.push(`${answer.count - rows.length} more`);
   process.stdout.write(`${lines.join("\n")}\n`);
 }

@@ -1,9 +1,13 @@
 /** `vsnat status`: services, servers, connections, rates and drops of the running daemon. */
 import { Command } from "commander";
 import type { Status } from "../api/operations.ts";
-import { formatEndpoint } from "../control/config/endpoint.ts";
+import { formatListen } from "../control/config/endpoint.ts";
+import { printable } from "../control/config/issue.ts";
 import type { DestinationStatus, ServiceStatus, TrafficRates } from "../control/director-status.ts";
+import { persistenceText } from "../control/manual-changes.ts";
+import { serverText, serviceText } from "../control/manual-layer.ts";
 import { ask } from "./control-client.ts";
+import { manualLine } from "./manual-line.ts";
 import { type Alignment, formatTable, shortNumber } from "./table.ts";
 import { painter, printJson } from "./terminal.ts";
 
@@ -17,7 +21,7 @@ interface Options {
 export const command = (): Command =>
   new Command("status")
     .summary("show services, servers, connections, rates and drops")
-    .description("Show what the running daemon does.")
+    .description("Show what the running daemon does, and what of it was changed by hand (vsadm).")
     .option("--json", "print everything as JSON")
     .option("-w, --watch", "show it anew every second, until Ctrl-C")
     .addHelpText("after", "\nExamples:\n  vsnat status\n  vsnat status --json | jq .drops")
@@ -48,28 +52,43 @@ const HEADINGS = [
   "in B/s",
   "out B/s",
 ];
-const ALIGNMENTS: readonly Alignment[] = HEADINGS.map((_, column) => (column === 0 ? "left" : "right"));
+/** After the others, where a service is persistent. */
+const TEMPLATES_HEADING = "templates";
 
 /** The lines that `vsnat status` prints. */
 export function formatStatus(status: Status, paint: Paint): string[] {
-  const { daemon, device, connections, drops, services, verdicts } = status;
+  const { daemon, device, connections, drops, services, verdicts, masquerade, manual } = status;
   const state = device.state === "up" ? "" : paint("red", ` (${device.state})`);
+  const isByHand = new Set(manual.filter((one) => !one.dormantBecause).map(({ subject }) => subject));
+  const hasTemplates = services.some(({ persistence }) => persistence !== undefined);
+  const headings = hasTemplates ? [...HEADINGS, TEMPLATES_HEADING] : HEADINGS;
+  const rows = [
+    ...services.flatMap((one) => serviceRows(one, isByHand, paint)),
+    ...masquerade.map((one) => masqueradeRow(one, paint)),
+  ];
   const lines = [
     `vsnat ${daemon.version}, pid ${daemon.pid}, up ${duration(status.uptimeSeconds)}, ${daemon.configFile}, device ${device.name}${state}`,
     `connections ${connections.count} of ${connections.max}, ${connections.createdCount} made`,
     `packets to servers ${verdicts["to-server"]}, to clients ${verdicts["to-client"]}, own replies ${verdicts.reply}, ` +
       `passed ${verdicts.pass}, dropped ${verdicts.drop}`,
+    ...defenceLines(status.defences, paint),
     "",
     ...formatTable(
-      [HEADINGS.map((cell) => paint("dim", cell)), ...services.flatMap((one) => serviceRows(one, paint))],
-      ALIGNMENTS,
+      [headings.map((cell) => paint("dim", cell)), ...rows],
+      headings.map((_, column): Alignment => (column === 0 ? "left" : "right")),
     ),
   ];
   if (services.length === 0) lines.push("no services");
+  for (const { schedulerFailure, ...service } of services) {
+    if (schedulerFailure === undefined) continue;
+    const problem = `scheduler ${service.scheduler} was given up, wlc is in its place: ${printable(schedulerFailure)}`;
+    lines.push(`${formatListen(service)}: ${paint("red", problem)}`);
+  }
+  if (manual.length > 0) lines.push("", "changed by hand", ...manual.map((one) => `  ${manualLine(one)}`));
   const reasons = Object.entries(drops).sort((a, b) => b[1] - a[1]);
   if (reasons.length > 0) {
-    const rows = reasons.map(([reason, count]) => [`  ${reason}`, String(count)]);
-    lines.push("", "dropped packets", ...formatTable(rows, ["left", "right"]));
+    const reasonRows = reasons.map(([reason, count]) => [`  ${reason}`, String(count)]);
+    lines.push("", "dropped packets", ...formatTable(reasonRows, ["left", "right"]));
   }
   const { lostPackets, refusedPackets, unreadablePackets } = device;
   if (lostPackets + refusedPackets + unreadablePackets > 0) {
@@ -84,30 +103,88 @@ export function formatStatus(status: Status, paint: Paint): string[] {
   return lines;
 }
 
-function serviceRows(service: ServiceStatus, paint: Paint): string[][] {
-  const { protocol, address, port, scheduler, counters, rates, destinations } = service;
-  const active = destinations.reduce((sum, one) => sum + one.activeConnections, 0);
-  const inactive = destinations.reduce((sum, one) => sum + one.inactiveConnections, 0);
-  const name = `${paint("bold", `${protocol}://${formatEndpoint(address, port)}`)} ${scheduler}`;
+const DEFENCE_MODES = ["off", "automatic, at rest", "automatic, in action", "always"] as const;
+
+function defenceLines(defences: Status["defences"], paint: Paint): string[] {
+  const texts = defences
+    .filter(({ mode }) => mode > 0)
+    .map(({ name, mode }) => {
+      const text = `${name} ${DEFENCE_MODES[mode]}`;
+      return mode >= 2 ? paint("yellow", text) : text;
+    });
+  return texts.length === 0 ? [] : [`defences: ${texts.join("; ")}`];
+}
+
+function serviceRows(service: ServiceStatus, isByHand: ReadonlySet<string>, paint: Paint): string[][] {
+  const { counters, rates, destinations } = service;
+  const sum = (quantity: (one: DestinationStatus) => number): number =>
+    destinations.reduce((total, one) => total + quantity(one), 0);
+  const name = serviceText(service);
+  const mark = (subject: string): string => (isByHand.has(subject) ? paint("cyan", " by hand") : "");
   return [
-    [name, "", ...numbers([active, inactive, counters.connections]), ...rateCells(rates)],
-    ...destinations.map((one) => destinationRow(one, paint)),
+    [
+      `${paint("bold", formatListen(service))} ${traits(service).join(", ")}${mark(`service ${name}`)}`,
+      "",
+      ...numbers([
+        sum((one) => one.activeConnections),
+        sum((one) => one.inactiveConnections),
+        counters.connections,
+      ]),
+      ...rateCells(rates),
+      ...(service.persistence ? [shortNumber(sum((one) => one.persistentConnections))] : []),
+    ],
+    ...destinations.map((one) => {
+      return destinationRow(one, service, mark(`server ${serverText(one)} of ${name}`), paint);
+    }),
   ];
 }
 
-function destinationRow(destination: DestinationStatus, paint: Paint): string[] {
-  const { address, port, weight, activeConnections, inactiveConnections, counters, rates } = destination;
+/** The scheduler, and everything that is not at its default. */
+function traits(service: ServiceStatus): string[] {
+  const {
+    scheduler,
+    schedulerFlags = [],
+    persistence,
+    isOnePacket,
+    removal,
+    fullNat,
+    proxyProtocol,
+  } = service;
+  return [
+    [scheduler, ...schedulerFlags].join(" "),
+    ...(persistence ? [`persistent ${persistenceText(persistence)}`] : []),
+    ...(isOnePacket ? ["one packet"] : []),
+    ...(fullNat ? [`FullNAT for ${fullNat.clients === "all" ? "all clients" : "its servers"}`] : []),
+    ...(proxyProtocol ? [`PROXY protocol ${proxyProtocol}`] : []),
+    ...(removal ? [`removed servers ${removal}`] : []),
+  ];
+}
+
+function destinationRow(
+  destination: DestinationStatus,
+  { persistence }: ServiceStatus,
+  byHand: string,
+  paint: Paint,
+): string[] {
+  const { weight, activeConnections, inactiveConnections, counters, rates } = destination;
   const mark = destination.isOverloaded
     ? paint("yellow", " overloaded")
     : weight === 0
       ? paint("yellow", " quiesced")
       : "";
   return [
-    `  ${formatEndpoint(address, port)}${mark}`,
+    `  ${serverText(destination)}${mark}${byHand}`,
     String(weight),
     ...numbers([activeConnections, inactiveConnections, counters.connections]),
     ...rateCells(rates),
+    ...(persistence ? [shortNumber(destination.persistentConnections)] : []),
   ];
+}
+
+function masqueradeRow(rule: Status["masquerade"][number], paint: Paint): string[] {
+  const { from, to, sources, connections, counters, rates } = rule;
+  const name = `${paint("bold", `masquerade ${from.join(",")}`)}${to ? ` to ${to}` : ""} as ${sources.join(",")}`;
+  return [name, "", ...numbers([connections]), "", ...numbers([counters.connections]), ...rateCells(rates)];
 }
 
 const numbers = (values: readonly number[]): string[] => values.map(shortNumber);

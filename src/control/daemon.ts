@@ -8,7 +8,7 @@
 import { openTunDevice, type TunDevice } from "../datapath/tun/device.ts";
 import type { HostIssue } from "../datapath/tun/host/host-issue.ts";
 import { allowedProcessors, planProcessors } from "../datapath/tun/processor.ts";
-import type { ServiceKey } from "../nat/configuration.ts";
+import type { MasqueradeRule, ServiceKey } from "../nat/configuration.ts";
 import { SCHEDULERS } from "../schedulers/registry.ts";
 import { availablePages } from "./available-memory.ts";
 import type { Config } from "./config/config.ts";
@@ -17,7 +17,7 @@ import { asDaemonError, attempt, DaemonError, messageOf } from "./daemon-error.t
 import type { DatapathStatus, TraceLine } from "./datapath-protocol.ts";
 import { DatapathThread } from "./datapath-thread.ts";
 import type { Change } from "./director-control.ts";
-import type { ConnectionStatus, DirectorStatus } from "./director-status.ts";
+import type { ConnectionStatus, DirectorStatus, MasqueradeStatus } from "./director-status.ts";
 import type { Edit, EditOutcome, ManualChange } from "./edit.ts";
 import { Host } from "./host.ts";
 import { edit } from "./layer-edit.ts";
@@ -36,7 +36,8 @@ const MEMORY_INTERVAL_MS = 1000;
 /** Changes by hand that one line of the log names. */
 const LOGGED_CHANGES_MAX = 3;
 const NOTHING_DRAINS = { virtualAddresses: [], serverAddresses: [] };
-export interface DaemonStatus extends DirectorStatus {
+export interface DaemonStatus extends Omit<DirectorStatus, "masquerade"> {
+  readonly masquerade: readonly (MasqueradeRule & MasqueradeStatus)[];
   readonly device: DatapathStatus["device"];
   /** What was changed by hand and holds against the file, or waits to. */
   readonly manual: readonly ManualChange[];
@@ -160,7 +161,10 @@ export class Daemon {
   async status(): Promise<DaemonStatus> {
     const { director, device, internalErrorCount } = await this.#thread.request("status", undefined);
     const uptimeSeconds = Math.floor((performance.now() - this.#startedMs) / 1000);
-    return { ...director, device, manual: manualChanges(this.#layers), internalErrorCount, uptimeSeconds };
+    const rules = this.#layers.effective.masquerade;
+    const masquerade = director.masquerade.flatMap((one, at) => (rules[at] ? { ...rules[at], ...one } : []));
+    const manual = manualChanges(this.#layers);
+    return { ...director, masquerade, device, manual, internalErrorCount, uptimeSeconds };
   }
 
   connections(limit: number): Promise<ConnectionStatus[]> {

@@ -171,14 +171,15 @@ function mergeServers(
   return [...inPlace, ...added];
 }
 
-export const serverText = ({ address, port }: ServerKey): string =>
-  address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+const hostText = (address: string): string => (address.includes(":") ? `[${address}]` : address);
 
-/** "tcp 192.0.2.1:80", "fwmark 7", "fwmark6 7". */
+export const serverText = ({ address, port }: ServerKey): string => `${hostText(address)}:${port}`;
+
+/** "tcp 192.0.2.1:80", "tcp 192.0.2.1:*", "fwmark 7", "fwmark6 7". */
 export const serviceText = ({ protocol, address, port, mark }: ServiceKey): string =>
   protocol === "fwmark"
     ? `${address.includes(":") ? "fwmark6" : "fwmark"} ${mark}`
-    : `${protocol} ${serverText({ address, port })}`;
+    : `${protocol} ${hostText(address)}:${port === 0 ? "*" : port}`;
 
 /** IPVS has one table of timeouts, secure_tcp or not; what is set by hand counts in both. */
 export function mergeTimeouts(file: Timeouts, manual: ManualTimeouts | undefined): Timeouts {
