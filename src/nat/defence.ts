@@ -91,9 +91,7 @@ export class Defence {
     const state = table.state(record);
     if (table.isTemplate(record)) {
       const { service } = services.destination(table.server(record));
-      return service.isOnePacket
-        ? this.#isQuiet(table, record, nowTick)
-        : state !== TEMPLATE_STATE.assured;
+      return service.isOnePacket ? this.#isQuiet(table, record, nowTick) : state !== TEMPLATE_STATE.assured;
     }
     switch (table.protocol(record)) {
       case Protocol.tcp:

@@ -26,6 +26,8 @@ export class Destination {
   isOverloaded = false;
   /** False once it was removed from its service; it lives on while connections refer to it. */
   isAvailable = true;
+  /** Of no service: it stands for the outside. */
+  isDetached = false;
   /** Largest packet towards it, 0 when not known. */
   mtuBytes = 0;
   readonly traffic = new Traffic();

@@ -884,7 +884,9 @@ describe("every drop reason is reached, and its counter moves by one", () => {
     "ttl-expired": (stage) => stage.send(udp({ from: V4.client, to: "198.51.100.1:9", ttl: 1 })).verdict,
     "no-call-id": (stage) => {
       const persistence = { timeout: seconds(60), engine: "sip" as const };
-      stage.apply([{ ...service("udp", V4.vip, 80, "rr", destination(V4.serverAddress, 8000)), persistence }]);
+      stage.apply([
+        { ...service("udp", V4.vip, 80, "rr", destination(V4.serverAddress, 8000)), persistence },
+      ]);
       return stage.send(ask).verdict;
     },
     defence: (stage) => {

@@ -13,8 +13,9 @@ import { KeyedHash } from "../base/keyed-hash.ts";
 import { Flow, Protocol } from "../wire/flow.ts";
 import { IcmpType } from "../wire/icmp.ts";
 import { Icmpv6Type } from "../wire/icmpv6.ts";
-import { Gso, type Packet } from "../wire/packet.ts";
+import type { Packet } from "../wire/packet.ts";
 import { TcpFlag } from "../wire/tcp.ts";
+import { Answers } from "./answers.ts";
 import { Bindings } from "./bindings.ts";
 import { CallTable } from "./call-table.ts";
 import type {
@@ -24,6 +25,7 @@ import type {
   RemovalPolicy,
   ServiceConfig,
 } from "./configuration.ts";
+import { ConnectionStates } from "./connection-states.ts";
 import { ConnectionFlag, ConnectionTable, TICK_MS } from "./connection-table.ts";
 import type { SchedulerRegistry } from "./contracts/scheduler.ts";
 import { DEFENCE_INTERVAL_MS, Defence } from "./defence.ts";
@@ -31,18 +33,11 @@ import type { Destination } from "./destination.ts";
 import { Dispatcher, Refusal } from "./dispatcher.ts";
 import { DROP_REASONS } from "./drop-reason.ts";
 import { isEchoProtocol, readEcho } from "./echo.ts";
+import { type ConnectionObserver, Forwarding, giveHopBack, hops } from "./forwarding.ts";
 import { findQuoted, isIcmp, isTranslatedError, translateError } from "./icmp-error.ts";
 import { Masquerade, type Masquerading } from "./masquerade.ts";
-import {
-  firstSctpChunk,
-  nextSctpState,
-  SCTP_CLOSED,
-  SCTP_ESTABLISHED,
-  SctpChunk,
-  secondSctpChunk,
-} from "./protocol/sctp.ts";
-import { nextTcpState, TCP_IS_ACTIVE, TCP_STATE, TcpSide } from "./protocol/tcp.ts";
-import { proxyToClient, proxyToServer } from "./proxy-protocol.ts";
+import { firstSctpChunk, SCTP_CLOSED, SctpChunk } from "./protocol/sctp.ts";
+import { TCP_STATE } from "./protocol/tcp.ts";
 import { Reassembly } from "./reassembly.ts";
 import {
   HOPS_EXCEEDED,
@@ -50,40 +45,19 @@ import {
   isUnicastSource,
   PORT_UNREACHABLE,
   PROTOCOL_UNREACHABLE,
-  ReplyMaker,
-  TOO_BIG,
 } from "./reply.ts";
-import { ReplyLimit } from "./reply-limit.ts";
-import { changeHops, rewrite } from "./rewrite.ts";
+import { changeHops } from "./rewrite.ts";
 import { ServiceBook } from "./service-book.ts";
 import { SourceAddresses } from "./source-addresses.ts";
 import { Templates } from "./templates.ts";
-import { sctpTimeoutList, tcpTimeoutList } from "./timeouts.ts";
 import { ESTIMATE_INTERVAL_MS, Traffic } from "./traffic.ts";
-import { DROP, HELD, PASS, REPLY, TO_CLIENT, TO_SERVER, VERDICT_KINDS, type Verdict } from "./verdict.ts";
+import { DROP, HELD, PASS, TO_CLIENT, TO_SERVER, VERDICT_KINDS, type Verdict } from "./verdict.ts";
 import type { VirtualService } from "./virtual-service.ts";
 
-/** Host's default TTL, for packets the director makes itself. */
-const DEFAULT_HOPS = 64;
 /** Entries looked at by one call of `advance`, so that a mass expiry never holds up packets for more than a moment. */
 const LOOKS_PER_ADVANCE = 4096;
-/** Life of an entry that no packet of its own has touched yet (IPVS). */
-const NEW_ENTRY_SECONDS = 3;
-/** Life of an idle echo exchange; Linux's connection tracking gives it as much. */
-const ECHO_SECONDS = 30;
 /** Active FTP data comes from here; it is never scheduled, because it must have been announced (IPVS's rule). */
 const FTP_DATA_PORT = 20;
-const FRAGMENT_MTU_MIN = 68;
-
-export interface ConnectionObserver {
-  /**
-   * A packet of a connection went through its state machine.
-   * @param packetCount - packets from the client so far; 0: this one came from the server
-   */
-  packetSeen(record: number, packetCount: number): void;
-  /** The time of an entry was up, but others hang on it, so that it lives on. */
-  prolonged(record: number): void;
-}
 
 export interface DirectorOptions {
   readonly settings: DirectorSettings;
@@ -116,29 +90,18 @@ export class Director {
   readonly verdictCounts = new Float64Array(VERDICT_KINDS.length + DROP_REASONS.length);
   /** Connections ever made. */
   createdCount = 0;
-  /** Largest packet towards clients, 0 when the routers in between say so themselves. */
-  clientMtuBytes = 0;
-  /** The director's own address towards the servers, for its ICMP errors to them; by family. */
-  readonly ownAddress: { 4: Int32Array | undefined; 6: Int32Array | undefined } = {
-    4: undefined,
-    6: undefined,
-  };
 
   readonly #dispatcher: Dispatcher;
   readonly #randomU32: RandomU32;
   readonly #hopChange: -1 | 1;
-  readonly #replies: ReplyMaker;
-  readonly #replyLimit: ReplyLimit;
+  readonly #answers: Answers;
+  readonly #states: ConnectionStates;
+  readonly #forwarding: Forwarding;
   readonly #flow = new Flow();
   readonly #quoted = new Flow();
   /** Where a masqueraded packet goes, as a destination's four words. */
   readonly #outside = new Int32Array(4);
   #settings: DirectorSettings;
-  #observer: ConnectionObserver | undefined;
-  #tcpTicks = new Int32Array(0);
-  #secureTcpTicks = new Int32Array(0);
-  #sctpTicks = new Int32Array(0);
-  #udpTicks = 0;
   #nowMs: number;
   #nowTick: number;
   #nextEstimateMs: number;
@@ -177,8 +140,10 @@ export class Director {
       settings.fragmentTimeout * 1000,
       fragmentHash,
     );
-    this.#replies = new ReplyMaker(hopChange === 1 ? DEFAULT_HOPS + 1 : DEFAULT_HOPS, randomU32());
-    this.#replyLimit = new ReplyLimit(settings.repliesPerSecondMax, now);
+    this.#answers = new Answers(hopChange, settings.repliesPerSecondMax, randomU32, now);
+    this.#states = new ConnectionStates(connections, this.bindings, this.defence);
+    const { services, traffic } = this;
+    this.#forwarding = new Forwarding(connections, services, this.#states, this.#answers, traffic, hopChange);
     this.#applySettings(settings);
   }
 
@@ -187,9 +152,19 @@ export class Director {
     return this.#settings;
   }
 
+  /** The director's own address towards the servers, for its ICMP errors to them; by family. */
+  get ownAddress(): Answers["ownAddress"] {
+    return this.#answers.ownAddress;
+  }
+
+  /** Largest packet towards clients, 0 when the routers in between say so themselves. */
+  set clientMtuBytes(bytes: number) {
+    this.#forwarding.clientMtuBytes = bytes;
+  }
+
   /** Told of what becomes of connections, for synchronising with another director. */
   set observer(observer: ConnectionObserver | undefined) {
-    this.#observer = observer;
+    this.#forwarding.observer = observer;
     this.bindings.onProlonged = observer && ((record) => observer.prolonged(record));
   }
 
@@ -225,18 +200,20 @@ export class Director {
     this.#dispatcher.pinsQuiescent = settings.ipvs.expire_quiescent_template === 0;
     this.defence.configure(settings.ipvs);
     this.reassembly.timeoutMs = settings.fragmentTimeout * 1000;
-    this.#replyLimit.perSecond = settings.repliesPerSecondMax;
-    const { timeouts } = settings;
-    this.#tcpTicks = Int32Array.from(tcpTimeoutList(timeouts.tcp), toTicks);
-    this.#secureTcpTicks = Int32Array.from(tcpTimeoutList(timeouts.secureTcp), toTicks);
-    this.#sctpTicks = Int32Array.from(sctpTimeoutList(timeouts), toTicks);
-    this.#udpTicks = toTicks(timeouts.udp);
+    this.#answers.perSecond = settings.repliesPerSecondMax;
+    this.#states.configure(settings.timeouts);
+  }
+
+  #setNow(now: number): void {
+    this.#nowMs = now;
+    this.#nowTick = Math.floor(now / TICK_MS);
+    this.#states.nowTick = this.#nowTick;
+    this.#answers.nowMs = now;
   }
 
   /** Decide about one packet and edit it accordingly. Never throws, whatever the bytes. */
   receive(packet: Packet, now: Milliseconds): Verdict {
-    this.#nowMs = now;
-    this.#nowTick = Math.floor(now / TICK_MS);
+    this.#setNow(now);
     const verdict = this.#decide(packet);
     this.verdictCounts[verdict.code]!++;
     return verdict;
@@ -244,8 +221,7 @@ export class Director {
 
   /** Let time pass: expire entries and fragments (a bounded number), run defences and the rate estimator. */
   advance(now: Milliseconds): void {
-    this.#nowMs = now;
-    this.#nowTick = Math.floor(now / TICK_MS);
+    this.#setNow(now);
     const { connections } = this;
     const lookMax = connections.lookCount + LOOKS_PER_ADVANCE;
     for (;;) {
@@ -319,7 +295,7 @@ export class Director {
     if (isIcmp(flow)) return this.#icmp(packet, flow);
     if (!this.services.isToVirtual(flow)) return this.#pass(packet, flow);
     if (this.#settings.unserved === "drop") return DROP["unknown-protocol"];
-    return this.#error(packet, flow, PROTOCOL_UNREACHABLE, 0) ? REPLY : DROP["unknown-protocol"];
+    return this.#answers.error(packet, flow, PROTOCOL_UNREACHABLE, 0, "unknown-protocol");
   }
 
   // TCP, UDP, SCTP
@@ -333,7 +309,7 @@ export class Director {
       const verdict = this.#ofRemoved(packet, flow, record, (node & 1) === 1, destination);
       if (verdict !== undefined) return verdict;
     }
-    if ((node & 1) === 1) return this.#toClient(packet, flow, record);
+    if ((node & 1) === 1) return this.#forwarding.toClient(packet, flow, record);
     if (this.#isStarting(packet, flow) && this.#isReusable(flow, record)) {
       const service = this.services.find(flow);
       if (service !== undefined) {
@@ -343,7 +319,7 @@ export class Director {
         return this.#reject(packet, flow);
       }
     }
-    return this.#toServer(packet, flow, record);
+    return this.#forwarding.toServer(packet, flow, record);
   }
 
   /**
@@ -366,9 +342,8 @@ export class Director {
       case "reset":
         if (!isToClient && this.#isStarting(packet, flow)) break;
         // It stays for a moment, so that the other end is told as well.
-        this.connections.setState(record, flow.protocol === Protocol.tcp ? TCP_STATE.close : 0);
-        this.#restart(record, this.#tcpTicks[TCP_STATE.close]!);
-        return this.#refuse(packet, flow, DROP["destination-removed"]);
+        this.#states.close(record, flow);
+        return this.#answers.refuse(packet, flow, "destination-removed");
       case "reschedule":
         if (isToClient || flow.protocol !== Protocol.udp) return undefined;
     }
@@ -432,7 +407,7 @@ export class Director {
     this.traffic.countConnection();
     this.createdCount++;
     const isOnePacket = service.isOnePacket && flow.protocol === Protocol.udp;
-    const verdict = this.#toServer(packet, flow, record);
+    const verdict = this.#forwarding.toServer(packet, flow, record);
     if (isOnePacket) this.bindings.remove(record);
     return verdict;
   }
@@ -448,7 +423,7 @@ export class Director {
       case Refusal.noKey:
         return DROP["no-call-id"];
       default:
-        return this.#error(packet, flow, PORT_UNREACHABLE, 0) ? REPLY : DROP["no-destination"];
+        return this.#answers.error(packet, flow, PORT_UNREACHABLE, 0, "no-destination");
     }
   }
 
@@ -462,7 +437,7 @@ export class Director {
       const isEnd =
         (flow.tcpFlags & TcpFlag.rst) !== 0 ||
         (flow.protocol === Protocol.sctp && firstSctpChunk(packet, flow) === SctpChunk.abort);
-      if (!isEnd) return this.#ownError(packet, flow, PORT_UNREACHABLE, 0) ? REPLY : DROP["no-destination"];
+      if (!isEnd) return this.#answers.ownError(packet, flow, PORT_UNREACHABLE, 0, "no-destination");
     }
     return this.#pass(packet, flow);
   }
@@ -470,7 +445,7 @@ export class Director {
   #masquerade(packet: Packet, flow: Flow, masquerading: Masquerading): Verdict {
     const { family, protocol, words, sourcePort, destinationPort } = flow;
     if (protocol === Protocol.tcp && (flow.tcpFlags & (TcpFlag.syn | TcpFlag.rst)) !== TcpFlag.syn)
-      return this.#refuse(packet, flow, DROP["no-service"]);
+      return this.#answers.refuse(packet, flow, "no-service");
     const { destination, pool, firstPort, lastPort } = masquerading;
     const { sources } = this;
     // biome-ignore format: host behind the director, far end, range
@@ -493,103 +468,7 @@ export class Director {
     this.bindings.bind(record, destination, number, -1);
     destination.traffic.countConnection();
     this.createdCount++;
-    return this.#toServer(packet, flow, record);
-  }
-
-  #toServer(packet: Packet, flow: Flow, record: number): Verdict {
-    const table = this.connections;
-    const destination = this.services.destination(table.server(record));
-    const isMasquerade = table.hasFlag(record, ConnectionFlag.masquerade);
-    this.#follow(packet, flow, record, TcpSide.input, destination);
-    const packetCount = table.countInPacket(record);
-    this.#countIn(destination, packet.length);
-    this.#observer?.packetSeen(record, packetCount);
-    if (this.#hopChange === -1) {
-      if (hops(packet, flow) <= 1)
-        return this.#answer(packet, flow, isMasquerade, HOPS_EXCEEDED, 0, "ttl-expired");
-      changeHops(packet, flow.family, -1);
-    }
-    if (table.hasFlag(record, ConnectionFlag.proxy) && !proxyToServer(packet, flow, table, record))
-      return DROP["no-room-for-header"];
-    const mtuBytes = isMasquerade ? this.clientMtuBytes : destination.mtuBytes;
-    if (!this.#fits(packet, flow, mtuBytes))
-      return this.#answer(packet, flow, isMasquerade, TOO_BIG, mtuBytes, "too-big");
-    const { words } = table;
-    const at = table.destinationAt(record);
-    const source = table.source(record);
-    const sourceWords = source === 0 ? flow.words : table.sourceWords;
-    const sourcePort = table.sourcePort(record);
-    rewrite(packet, flow, sourceWords, source * 4, sourcePort, words, at, table.destinationPort(record));
-    if (this.#hopChange === 1) this.#giveHopBack(packet, flow);
-    return TO_SERVER;
-  }
-
-  #toClient(packet: Packet, flow: Flow, record: number): Verdict {
-    const table = this.connections;
-    const isMasquerade = table.hasFlag(record, ConnectionFlag.masquerade);
-    // A router looks at TTL and MTU before anything else, and answers in its own name; what comes from outside, in that of
-    // the address it came to.
-    if (this.#hopChange === -1 && hops(packet, flow) <= 1)
-      return this.#answer(packet, flow, !isMasquerade, HOPS_EXCEEDED, 0, "ttl-expired");
-    const mtuBytes = isMasquerade ? 0 : this.clientMtuBytes;
-    if (!this.#fits(packet, flow, mtuBytes))
-      return this.#answer(packet, flow, true, TOO_BIG, mtuBytes, "too-big");
-    if (this.#hopChange === -1) changeHops(packet, flow.family, -1);
-    const destination = this.services.destination(table.server(record));
-    this.#follow(packet, flow, record, TcpSide.output, destination);
-    this.#countOut(destination, packet.length);
-    this.#observer?.packetSeen(record, 0);
-    if (table.hasFlag(record, ConnectionFlag.proxy)) proxyToClient(packet, flow, table, record);
-    const { words } = table;
-    const port = table.virtualPort(record);
-    rewrite(
-      packet,
-      flow,
-      words,
-      table.virtualAt(record),
-      port,
-      words,
-      table.clientAt(record),
-      table.clientPort(record),
-    );
-    if (this.#hopChange === 1) this.#giveHopBack(packet, flow);
-    return TO_CLIENT;
-  }
-
-  /** Run the state machine and restart the timer. */
-  #follow(packet: Packet, flow: Flow, record: number, side: TcpSide, destination: Destination): void {
-    const table = this.connections;
-    const { protocol } = flow;
-    let ticks = this.#udpTicks;
-    if (protocol === Protocol.tcp || protocol === Protocol.sctp) {
-      const before = table.state(record);
-      let after: number;
-      let isActive: boolean;
-      if (protocol === Protocol.tcp) {
-        const isSecure = this.defence.isSecureTcp;
-        after = nextTcpState(side, flow.tcpFlags, before, isSecure);
-        isActive = TCP_IS_ACTIVE[after] === 1;
-        ticks = isSecure ? this.#secureTcpTicks[after]! : this.#tcpTicks[after]!;
-        if (after === TCP_STATE.established) this.bindings.assure(record);
-      } else {
-        after = nextSctpState(side, firstSctpChunk(packet, flow), secondSctpChunk(packet, flow), before);
-        isActive = after === SCTP_ESTABLISHED;
-        ticks = this.#sctpTicks[after]!;
-        if (isActive) this.bindings.assure(record);
-      }
-      if (after !== before) table.setState(record, after);
-      if (table.hasFlag(record, ConnectionFlag.inactive) === isActive) {
-        table.setFlag(record, ConnectionFlag.inactive, !isActive);
-        destination.move(!isActive);
-      }
-    } else if (isEchoProtocol(protocol)) ticks = toTicks(ECHO_SECONDS);
-    else if (side === TcpSide.output) this.bindings.assure(record);
-    this.#restart(record, ticks);
-  }
-
-  #restart(record: number, ticks: number): void {
-    this.connections.setTimeout(record, ticks);
-    this.connections.touch(record, this.#nowTick);
+    return this.#forwarding.toServer(packet, flow, record);
   }
 
   // ICMP
@@ -606,7 +485,7 @@ export class Director {
     const isEchoRequest = type === (flow.family === 4 ? IcmpType.echoRequest : Icmpv6Type.echoRequest);
     if (!isEchoRequest || !this.#settings.answerEcho) return DROP["unknown-protocol"];
     if (!isUnicastSource(flow) || this.services.isFromVirtual(flow)) return DROP.martian;
-    return this.#replies.echo(packet, flow) ? REPLY : DROP["bad-checksum"];
+    return this.#answers.echo(packet, flow);
   }
 
   /** An echo exchange that a host behind the director began, or begins. @returns undefined: it is none */
@@ -615,8 +494,8 @@ export class Director {
     const node = this.#findLive(flow);
     if (node >= 0)
       return (node & 1) === 1
-        ? this.#toClient(packet, flow, node >> 1)
-        : this.#toServer(packet, flow, node >> 1);
+        ? this.#forwarding.toClient(packet, flow, node >> 1)
+        : this.#forwarding.toServer(packet, flow, node >> 1);
     const isRequest = flow.destinationPort === 0;
     if (!isRequest || this.services.isToVirtual(flow)) return undefined;
     const masquerading = this.masquerade.find(flow);
@@ -641,10 +520,10 @@ export class Director {
       if (hops(packet, flow) <= 1) return DROP["ttl-expired"];
       changeHops(packet, flow.family, -1);
     }
-    if (isToServer) this.#countIn(destination, packet.length);
-    else this.#countOut(destination, packet.length);
+    if (isToServer) this.#forwarding.countIn(destination, packet.length);
+    else this.#forwarding.countOut(destination, packet.length);
     translateError(packet, flow, this.#quoted, this.connections, node);
-    if (this.#hopChange === 1) this.#giveHopBack(packet, flow);
+    if (this.#hopChange === 1) giveHopBack(packet, flow);
     return isToServer ? TO_SERVER : TO_CLIENT;
   }
 
@@ -658,7 +537,7 @@ export class Director {
     if (record < 0) return -1;
     this.traffic.countConnection();
     this.createdCount++;
-    this.#restart(record, toTicks(NEW_ENTRY_SECONDS));
+    this.#states.begin(record);
     return record * 2;
   }
 
@@ -668,7 +547,7 @@ export class Director {
   #pass(packet: Packet, flow: Flow): Verdict {
     if (this.#hopChange === 1) return PASS;
     if (hops(packet, flow) <= 1) {
-      return this.#ownError(packet, flow, HOPS_EXCEEDED, 0) ? REPLY : DROP["ttl-expired"];
+      return this.#answers.ownError(packet, flow, HOPS_EXCEEDED, 0, "ttl-expired");
     }
     changeHops(packet, flow.family, -1);
     return PASS;
@@ -677,87 +556,8 @@ export class Director {
   /** A packet to a virtual address that nobody serves: what a host without a listener would say. */
   #reject(packet: Packet, flow: Flow): Verdict {
     if (this.#settings.unserved === "drop") return DROP["no-service"];
-    return this.#refuse(packet, flow, DROP["no-service"]);
+    return this.#answers.refuse(packet, flow, "no-service");
   }
-
-  /** Tell the sender that there is no such connection: TCP by a reset, everything else by port unreachable. */
-  #refuse(packet: Packet, flow: Flow, otherwise: Verdict): Verdict {
-    if (flow.protocol !== Protocol.tcp) {
-      return this.#error(packet, flow, PORT_UNREACHABLE, 0) ? REPLY : otherwise;
-    }
-    if (!this.#replyLimit.take(this.#nowMs)) return otherwise;
-    return this.#replies.reset(packet, flow) ? REPLY : otherwise;
-  }
-
-  /** @param isOwn - in the director's own name rather than in that of the address the packet went to */
-  #answer(
-    packet: Packet,
-    flow: Flow,
-    isOwn: boolean,
-    kind: typeof TOO_BIG,
-    rest: number,
-    otherwise: "ttl-expired" | "too-big",
-  ): Verdict {
-    const isSent = isOwn ? this.#ownError(packet, flow, kind, rest) : this.#error(packet, flow, kind, rest);
-    return isSent ? REPLY : DROP[otherwise];
-  }
-
-  /** Answer with an ICMP error in the name of the virtual address. */
-  #error(packet: Packet, flow: Flow, kind: typeof TOO_BIG, rest: number): boolean {
-    if (!this.#replyLimit.take(this.#nowMs)) return false;
-    return this.#replies.error(packet, flow, kind, rest);
-  }
-
-  /** Answer with an ICMP error in the director's own name. */
-  #ownError(packet: Packet, flow: Flow, kind: typeof TOO_BIG, rest: number): boolean {
-    const source = this.ownAddress[flow.family];
-    if (source === undefined || !this.#replyLimit.take(this.#nowMs)) return false;
-    return this.#replies.error(packet, flow, kind, rest, source, 0);
-  }
-
-  /**
-   * May the packet go out on a link of this MTU? IPv4 without "don't fragment" always may, and is marked to be cut.
-   * @param mtuBytes - 0: not known
-   */
-  #fits(packet: Packet, flow: Flow, mtuBytes: number): boolean {
-    if (mtuBytes < FRAGMENT_MTU_MIN) return true;
-    let bytes = packet.fragmentBytesMax === 0 ? packet.length : packet.fragmentBytesMax;
-    if (packet.gso !== Gso.none) bytes = segmentBytes(packet, flow);
-    if (bytes <= mtuBytes) return true;
-    const mayFragment = flow.family === 4 && (packet.view.getUint16(packet.at + 6) & 0x4000) === 0;
-    if (mayFragment && packet.gso === Gso.none) packet.fragmentBytesMax = mtuBytes;
-    return mayFragment;
-  }
-
-  #giveHopBack(packet: Packet, flow: Flow): void {
-    if (hops(packet, flow) < 255) changeHops(packet, flow.family, 1);
-  }
-
-  #countIn(destination: Destination, bytes: number): void {
-    if (!destination.isAvailable) return;
-    destination.traffic.countIn(bytes);
-    destination.service.traffic.countIn(bytes);
-    this.traffic.countIn(bytes);
-  }
-
-  #countOut(destination: Destination, bytes: number): void {
-    if (!destination.isAvailable) return;
-    destination.traffic.countOut(bytes);
-    destination.service.traffic.countOut(bytes);
-    this.traffic.countOut(bytes);
-  }
-}
-
-const toTicks = (seconds: number): number => Math.ceil((seconds * 1000) / TICK_MS);
-
-const hops = (packet: Packet, flow: Flow): number =>
-  packet.view.getUint8(packet.at + (flow.family === 4 ? 8 : 7));
-
-/** IP packet size of one segment of a super-packet. */
-function segmentBytes(packet: Packet, flow: Flow): number {
-  const headerBytes = flow.transportAt - packet.at;
-  if (flow.protocol === Protocol.udp) return headerBytes + 8 + packet.gsoBytes;
-  return headerBytes + (packet.view.getUint8(flow.transportAt + 12) >> 4) * 4 + packet.gsoBytes;
 }
 
 /** Is the flow's destination address the one at `at`? */

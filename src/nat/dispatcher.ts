@@ -63,7 +63,8 @@ export class Dispatcher {
    */
   dispatch(packet: Packet, flow: Flow, service: VirtualService, replaced: number, nowTick: number): number {
     const isOfPort = service.port === 0 || service.hasPort(flow.destinationPort);
-    if (service.templateTicks > 0) return this.#persistent(packet, flow, service, isOfPort, replaced, nowTick);
+    if (service.templateTicks > 0)
+      return this.#persistent(packet, flow, service, isOfPort, replaced, nowTick);
     if (!isOfPort) return Refusal.notServed;
     // The scheduler still sees the old connection counted, as in IPVS, where its timer fires a moment later.
     const destination = service.scheduler.pick(service.destinations, flow);

@@ -35,7 +35,8 @@ export function findQuoted(packet: Packet, flow: Flow, quoted: Flow, table: Conn
   if (quoted.dissectQuoted(packet.view, flow.transportAt + ICMP_EMBEDDED_AT, end) !== "ok") return -1;
   if (quoted.family !== flow.family) return -1;
   if (!quoted.hasPorts) {
-    const isEcho = isEchoProtocol(quoted.protocol) && quoted.fragmentOffset === 0 && quoted.transportBytes >= 8;
+    const isEcho =
+      isEchoProtocol(quoted.protocol) && quoted.fragmentOffset === 0 && quoted.transportBytes >= 8;
     if (!isEcho || !readEcho(packet.view, quoted)) return -1;
   }
   quoted.reverse();

@@ -5,8 +5,8 @@
 import type { Flow } from "../wire/flow.ts";
 import { isInPrefix, type Prefix, parsePrefix } from "../wire/prefix.ts";
 import type { MasqueradeRule } from "./configuration.ts";
-import { FIRST_SOURCE_PORT, LAST_SOURCE_PORT } from "./dispatcher.ts";
 import type { Destination } from "./destination.ts";
+import { FIRST_SOURCE_PORT, LAST_SOURCE_PORT } from "./dispatcher.ts";
 import type { ServiceBook } from "./service-book.ts";
 import type { SourceAddresses } from "./source-addresses.ts";
 import { VirtualService } from "./virtual-service.ts";

@@ -6,7 +6,13 @@
  */
 import { parseAddress } from "../wire/address.ts";
 import type { Flow } from "../wire/flow.ts";
-import type { DestinationConfig, MarkRule, SchedulerFlag, ServiceConfig, ServiceKey } from "./configuration.ts";
+import type {
+  DestinationConfig,
+  MarkRule,
+  SchedulerFlag,
+  ServiceConfig,
+  ServiceKey,
+} from "./configuration.ts";
 import type { Scheduler, SchedulerContext, SchedulerRegistry } from "./contracts/scheduler.ts";
 import { Destination } from "./destination.ts";
 import { MarkRules } from "./mark-rules.ts";
@@ -99,7 +105,8 @@ export class ServiceBook implements PortReservation {
   /** @throws RangeError for what no parsed configuration contains: a bad address, an unknown scheduler, a duplicate. */
   addService({ destinations: _, ...attributes }: ServiceConfig): VirtualService {
     const name = nameOf(attributes);
-    if (this.findService(attributes) !== undefined) throw new RangeError(`Cannot add service ${name}: it exists`);
+    if (this.findService(attributes) !== undefined)
+      throw new RangeError(`Cannot add service ${name}: it exists`);
     const scheduler = this.#makeScheduler(attributes.scheduler, attributes.schedulerFlags, name);
     const service = new VirtualService(attributes, scheduler);
     service.describe(attributes, this.#holdSources(attributes));
@@ -139,7 +146,9 @@ export class ServiceBook implements PortReservation {
 
   /** A destination of no service: what a masquerade rule's connections go to. */
   addDetached(service: VirtualService): Destination {
-    return this.#create(service, service.words, ANYWHERE);
+    const destination = this.#create(service, service.words, ANYWHERE);
+    destination.isDetached = true;
+    return destination;
   }
 
   removeDetached(destination: Destination): void {

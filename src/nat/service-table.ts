@@ -43,7 +43,8 @@ export class ServiceTable {
       if (service !== undefined) return service;
     }
     const { family, protocol, words, destinationPort: port } = flow;
-    const service = this.#findPort(family, protocol, words, 4, port) ?? this.#findRange(family, protocol, words, 4, port);
+    const service =
+      this.#findPort(family, protocol, words, 4, port) ?? this.#findRange(family, protocol, words, 4, port);
     if (service !== undefined) return service;
     const mayBeFtpData = port === FTP_DATA_PORT || port >= UNPRIVILEGED_PORT_MIN;
     if (this.#ftpCount > 0 && protocol === Protocol.tcp && mayBeFtpData) {

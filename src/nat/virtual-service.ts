@@ -48,7 +48,8 @@ export class VirtualService {
   constructor(attributes: ServiceAttributes, scheduler: Scheduler) {
     const { protocol, address, port, mark } = attributes;
     const parsed = parseAddress(address);
-    if (parsed === undefined) throw new RangeError(`Cannot add service ${nameOf(attributes)}: not an IP address`);
+    if (parsed === undefined)
+      throw new RangeError(`Cannot add service ${nameOf(attributes)}: not an IP address`);
     this.attributes = attributes;
     this.protocol = protocol === "fwmark" ? 0 : Protocol[protocol];
     this.family = parsed.family;
@@ -87,7 +88,13 @@ export class VirtualService {
 }
 
 /** "tcp 192.0.2.1:80", "fwmark 7": for people. */
-export function nameOf({ protocol, address, port, lastPort, mark }: Omit<ServiceAttributes, "scheduler">): string {
+export function nameOf({
+  protocol,
+  address,
+  port,
+  lastPort,
+  mark,
+}: Omit<ServiceAttributes, "scheduler">): string {
   if (protocol === "fwmark") return address.includes(":") ? `fwmark6 ${mark}` : `fwmark ${mark}`;
   const ports = port === 0 ? "*" : lastPort === undefined ? `${port}` : `${port}-${lastPort}`;
   return address.includes(":") ? `${protocol} [${address}]:${ports}` : `${protocol} ${address}:${ports}`;
@@ -100,6 +107,8 @@ function clientMask(family: 4 | 6, netmask: string | undefined): Int32Array {
   if (dotted?.family === 4 && family === 4) return dotted.words;
   const length = Number(netmask);
   if (!Number.isInteger(length) || length < 0 || length > bits)
-    throw new RangeError(`Cannot tell clients apart by the netmask "${netmask}", expected a mask of IPv${family}`);
+    throw new RangeError(
+      `Cannot tell clients apart by the netmask "${netmask}", expected a mask of IPv${family}`,
+    );
   return prefixMask(family, length);
 }

@@ -9,7 +9,7 @@
  */
 import { SCTP_STATES } from "../nat/configuration.ts";
 import { ConnectionFlag, type ConnectionTable, TICK_MS } from "../nat/connection-table.ts";
-import type { ConnectionObserver } from "../nat/director.ts";
+import type { ConnectionObserver } from "../nat/forwarding.ts";
 import { TCP_STATE } from "../nat/protocol/tcp.ts";
 import type { ServiceBook } from "../nat/service-book.ts";
 import { Protocol } from "../wire/flow.ts";
@@ -19,7 +19,7 @@ import { MessageWriter, type SyncVersion } from "./message.ts";
 export interface MasterOptions {
   /** 0..255: groups of directors that share a segment are told apart by it. */
   readonly syncId: number;
-  /** Bytes of a message, SYNC_LENGTH_MIN at least. */
+  /** Bytes of a message, MESSAGE_BYTES_MIN at least. */
   readonly lengthMax: number;
   /** IPVS's sync_version; default 1. */
   readonly version?: SyncVersion;

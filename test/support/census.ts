@@ -51,7 +51,8 @@ export function census(director: Director): string[] {
   for (let record = 0; record < table.highWater; record++) {
     const claimed = table.isLive(record) ? table.controlledCount(record) : 0;
     const counted = controlled.get(record) ?? 0;
-    if (claimed !== counted) problems.push(`record ${record} says it controls ${claimed} and controls ${counted}`);
+    if (claimed !== counted)
+      problems.push(`record ${record} says it controls ${claimed} and controls ${counted}`);
   }
   if (table.count !== count) problems.push(`the table says ${table.count} connections and has ${count}`);
   if (count > table.capacity) problems.push(`${count} connections in a table for ${table.capacity}`);
@@ -63,9 +64,10 @@ export function census(director: Director): string[] {
       problems.push(`${address}:${port} says ${claimed} connections and has ${counted}`);
     const pinned = templates.get(number) ?? 0;
     if (pinned !== destination.persistentConnections)
-      problems.push(`${address}:${port} says ${destination.persistentConnections} templates and has ${pinned}`);
-    if (!isAvailable && !destination.isInUse)
-      problems.push(`${address}:${port} is kept for nothing`);
+      problems.push(
+        `${address}:${port} says ${destination.persistentConnections} templates and has ${pinned}`,
+      );
+    if (!isAvailable && !destination.isInUse) problems.push(`${address}:${port} is kept for nothing`);
     templates.delete(number);
     active.delete(number);
     inactive.delete(number);

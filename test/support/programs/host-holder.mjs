@@ -1,5 +1,5 @@
 // Sets this network namespace up as the daemon would, says what it did, and holds it until SIGTERM.
-// Arguments: folder of the compiled sources, JSON of { config, vips, rips }.
+// Arguments: folder of the compiled sources, JSON of { config, territory }.
 import { writeSync } from "node:fs";
 
 const [, , dist, json = "{}"] = process.argv;
@@ -10,18 +10,19 @@ const { describe } = await import(`${dist}/datapath/tun/host/host-change.js`);
 const { planHost } = await import(`${dist}/datapath/tun/host/host-plan.js`);
 const { findHostIssues } = await import(`${dist}/datapath/tun/host/host-issue.js`);
 const { announce } = await import(`${dist}/datapath/tun/host/announcement.js`);
+const { announced } = await import(`${dist}/datapath/tun/host/territory.js`);
 const { routeMtu } = await import(`${dist}/datapath/tun/host/route-mtu.js`);
-const { config, vips, rips } = JSON.parse(json);
+const { config, territory } = JSON.parse(json);
 const say = (what) => writeSync(1, `${JSON.stringify(what)}\n`);
 
 try {
   const rtnetlink = new Rtnetlink();
   const setup = new HostSetup(config.device, rtnetlink);
   const device = openTunDevice(config.device);
-  const facts = setup.facts(vips, rips);
-  const planned = planHost(config, vips, rips, facts).map(describe);
-  const { made } = setup.apply(config, vips, rips);
-  const again = setup.apply(config, vips, rips);
+  const facts = setup.facts(territory);
+  const planned = planHost(config, territory, facts).map(describe);
+  const { made } = setup.apply(config, territory);
+  const again = setup.apply(config, territory);
   process.on("SIGTERM", () => {
     const undone = setup.close();
     device.close();
@@ -31,12 +32,12 @@ try {
   say({
     offload: device.offload,
     leftovers: setup.leftovers.map(describe),
-    issues: findHostIssues(config, vips, rips, facts),
+    issues: findHostIssues(config, territory, facts),
     planned,
     made: made.map(describe),
     madeAgain: again.made.length + again.undone.length,
-    announced: vips.map((vip) => announce(config, vip, setup.facts(vips, rips))),
-    mtus: rips.map((rip) => routeMtu(rtnetlink, rip)),
+    announced: announced(territory).map((address) => announce(config, address, setup.facts(territory))),
+    mtus: territory.servers.map(({ address }) => routeMtu(rtnetlink, address)),
   });
   setInterval(() => {}, 60_000);
 } catch (error) {

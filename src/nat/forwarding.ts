@@ -1,0 +1,164 @@
+/** Passing a packet of a connection on: state, counters, hops, MTU, and the rewriting, towards either side. */
+import { type Flow, Protocol } from "../wire/flow.ts";
+import { Gso, type Packet } from "../wire/packet.ts";
+import type { Answers } from "./answers.ts";
+import type { ConnectionStates } from "./connection-states.ts";
+import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
+import type { Destination } from "./destination.ts";
+import { TcpSide } from "./protocol/tcp.ts";
+import { proxyToClient, proxyToServer } from "./proxy-protocol.ts";
+import { HOPS_EXCEEDED, type IcmpError, TOO_BIG } from "./reply.ts";
+import { changeHops, rewrite } from "./rewrite.ts";
+import type { ServiceBook } from "./service-book.ts";
+import type { Traffic } from "./traffic.ts";
+import { DROP, TO_CLIENT, TO_SERVER, type Verdict } from "./verdict.ts";
+
+const FRAGMENT_MTU_MIN = 68;
+
+/** Told of what becomes of connections, for synchronising with another director. */
+export interface ConnectionObserver {
+  /**
+   * A packet of a connection went through its state machine.
+   * @param packetCount - packets from the client so far; 0: this one came from the server
+   */
+  packetSeen(record: number, packetCount: number): void;
+  /** An entry's time was up, but others hang on it. */
+  prolonged(record: number): void;
+}
+
+export class Forwarding {
+  /** Largest packet towards clients, 0 when the routers in between say so themselves. */
+  clientMtuBytes = 0;
+  observer: ConnectionObserver | undefined;
+  readonly #table: ConnectionTable;
+  readonly #services: ServiceBook;
+  readonly #states: ConnectionStates;
+  readonly #answers: Answers;
+  readonly #traffic: Traffic;
+  readonly #hopChange: -1 | 1;
+
+  /** @param hopChange - what is done to TTL and hop limit; see DirectorOptions */
+  constructor(
+    table: ConnectionTable,
+    services: ServiceBook,
+    states: ConnectionStates,
+    answers: Answers,
+    traffic: Traffic,
+    hopChange: -1 | 1,
+  ) {
+    this.#table = table;
+    this.#services = services;
+    this.#states = states;
+    this.#answers = answers;
+    this.#traffic = traffic;
+    this.#hopChange = hopChange;
+  }
+
+  toServer(packet: Packet, flow: Flow, record: number): Verdict {
+    const table = this.#table;
+    const destination = this.#services.destination(table.server(record));
+    const isMasquerade = table.hasFlag(record, ConnectionFlag.masquerade);
+    this.#states.follow(packet, flow, record, TcpSide.input, destination);
+    const packetCount = table.countInPacket(record);
+    this.countIn(destination, packet.length);
+    this.observer?.packetSeen(record, packetCount);
+    if (this.#hopChange === -1) {
+      if (hops(packet, flow) <= 1)
+        return this.#answer(packet, flow, isMasquerade, HOPS_EXCEEDED, 0, "ttl-expired");
+      changeHops(packet, flow.family, -1);
+    }
+    if (table.hasFlag(record, ConnectionFlag.proxy) && !proxyToServer(packet, flow, table, record))
+      return DROP["no-room-for-header"];
+    const mtuBytes = isMasquerade ? this.clientMtuBytes : destination.mtuBytes;
+    if (!fits(packet, flow, mtuBytes))
+      return this.#answer(packet, flow, isMasquerade, TOO_BIG, mtuBytes, "too-big");
+    const { words } = table;
+    const at = table.destinationAt(record);
+    const source = table.source(record);
+    const sourceWords = source === 0 ? flow.words : table.sourceWords;
+    const sourcePort = table.sourcePort(record);
+    rewrite(packet, flow, sourceWords, source * 4, sourcePort, words, at, table.destinationPort(record));
+    if (this.#hopChange === 1) giveHopBack(packet, flow);
+    return TO_SERVER;
+  }
+
+  toClient(packet: Packet, flow: Flow, record: number): Verdict {
+    const table = this.#table;
+    const isMasquerade = table.hasFlag(record, ConnectionFlag.masquerade);
+    // A router looks at TTL and MTU before anything else, and answers in its own name; what comes from outside, in that of
+    // the address it came to.
+    if (this.#hopChange === -1 && hops(packet, flow) <= 1)
+      return this.#answer(packet, flow, !isMasquerade, HOPS_EXCEEDED, 0, "ttl-expired");
+    const mtuBytes = isMasquerade ? 0 : this.clientMtuBytes;
+    if (!fits(packet, flow, mtuBytes)) return this.#answer(packet, flow, true, TOO_BIG, mtuBytes, "too-big");
+    if (this.#hopChange === -1) changeHops(packet, flow.family, -1);
+    const destination = this.#services.destination(table.server(record));
+    this.#states.follow(packet, flow, record, TcpSide.output, destination);
+    this.countOut(destination, packet.length);
+    this.observer?.packetSeen(record, 0);
+    if (table.hasFlag(record, ConnectionFlag.proxy)) proxyToClient(packet, flow, table, record);
+    const { words } = table;
+    const at = table.virtualAt(record);
+    const port = table.virtualPort(record);
+    rewrite(packet, flow, words, at, port, words, table.clientAt(record), table.clientPort(record));
+    if (this.#hopChange === 1) giveHopBack(packet, flow);
+    return TO_CLIENT;
+  }
+
+  countIn(destination: Destination, bytes: number): void {
+    if (!destination.isAvailable) return;
+    destination.traffic.countIn(bytes);
+    destination.service.traffic.countIn(bytes);
+    if (!destination.isDetached) this.#traffic.countIn(bytes);
+  }
+
+  countOut(destination: Destination, bytes: number): void {
+    if (!destination.isAvailable) return;
+    destination.traffic.countOut(bytes);
+    destination.service.traffic.countOut(bytes);
+    if (!destination.isDetached) this.#traffic.countOut(bytes);
+  }
+
+  /** @param isOwn - in the director's own name rather than in that of the address the packet went to */
+  #answer(
+    packet: Packet,
+    flow: Flow,
+    isOwn: boolean,
+    kind: IcmpError,
+    rest: number,
+    otherwise: "ttl-expired" | "too-big",
+  ): Verdict {
+    return isOwn
+      ? this.#answers.ownError(packet, flow, kind, rest, otherwise)
+      : this.#answers.error(packet, flow, kind, rest, otherwise);
+  }
+}
+
+export const hops = (packet: Packet, flow: Flow): number =>
+  packet.view.getUint8(packet.at + (flow.family === 4 ? 8 : 7));
+
+/** The kernel takes a hop twice on the way through TUN. */
+export function giveHopBack(packet: Packet, flow: Flow): void {
+  if (hops(packet, flow) < 255) changeHops(packet, flow.family, 1);
+}
+
+/**
+ * May the packet go out on a link of this MTU? IPv4 without "don't fragment" always may, and is marked to be cut.
+ * @param mtuBytes - 0: not known
+ */
+function fits(packet: Packet, flow: Flow, mtuBytes: number): boolean {
+  if (mtuBytes < FRAGMENT_MTU_MIN) return true;
+  let bytes = packet.fragmentBytesMax === 0 ? packet.length : packet.fragmentBytesMax;
+  if (packet.gso !== Gso.none) bytes = segmentBytes(packet, flow);
+  if (bytes <= mtuBytes) return true;
+  const mayFragment = flow.family === 4 && (packet.view.getUint16(packet.at + 6) & 0x4000) === 0;
+  if (mayFragment && packet.gso === Gso.none) packet.fragmentBytesMax = mtuBytes;
+  return mayFragment;
+}
+
+/** IP packet size of one segment of a super-packet. */
+function segmentBytes(packet: Packet, flow: Flow): number {
+  const headerBytes = flow.transportAt - packet.at;
+  if (flow.protocol === Protocol.udp) return headerBytes + 8 + packet.gsoBytes;
+  return headerBytes + (packet.view.getUint8(flow.transportAt + 12) >> 4) * 4 + packet.gsoBytes;
+}
