@@ -9,11 +9,12 @@ import { findHostIssues, type HostIssue } from "../datapath/tun/host/host-issue.
 import { planHost } from "../datapath/tun/host/host-plan.ts";
 import { type HostDifference, HostSetup } from "../datapath/tun/host/host-setup.ts";
 import { routeMtu } from "../datapath/tun/host/route-mtu.ts";
+import { announced, targets } from "../datapath/tun/host/territory.ts";
 import { watchRouting } from "../datapath/tun/netlink/monitor.ts";
 import { Rtnetlink } from "../datapath/tun/netlink/rtnetlink.ts";
-import type { ServiceConfig } from "../nat/configuration.ts";
 import type { Config } from "./config/config.ts";
 import type { DrainingAddresses, Paths } from "./datapath-protocol.ts";
+import { territoryOf } from "./territory.ts";
 
 /** What would be done for a configuration, and what speaks against it; nothing is changed. */
 export interface HostPlan {
@@ -22,26 +23,19 @@ export interface HostPlan {
   readonly issues: readonly HostIssue[];
 }
 
-const virtualAddressesOf = (services: readonly ServiceConfig[]): string[] => [
-  ...new Set(services.map((service) => service.address)),
-];
-const serverAddressesOf = (services: readonly ServiceConfig[]): string[] => [
-  ...new Set(services.flatMap((service) => service.destinations.map((destination) => destination.address))),
-];
-
 /** For `--dry-run` and `doctor`: needs no privilege. */
-export function planOfHost({ host, director: { services } }: Config): HostPlan {
+export function planOfHost({ host, director }: Config): HostPlan {
   const rtnetlink = new Rtnetlink();
   try {
-    const [vips, rips] = [virtualAddressesOf(services), serverAddressesOf(services)];
-    const facts = readHostFacts(rtnetlink, [...vips, ...rips]);
+    const territory = territoryOf(director);
+    const facts = readHostFacts(rtnetlink, targets(territory));
     return {
       commands: [
         `ip tuntap add dev ${host.device} mode tun`,
         `ip link set dev ${host.device} up`,
-        ...planHost(host, vips, rips, facts).map(describe),
+        ...planHost(host, territory, facts).map(describe),
       ],
-      issues: findHostIssues(host, vips, rips, facts),
+      issues: findHostIssues(host, territory, facts),
     };
   } finally {
     rtnetlink.close();
@@ -66,32 +60,29 @@ export class Host {
     this.leftovers = this.#setup.leftovers.map(describe);
   }
 
-  issues({ host, director: { services } }: Config): HostIssue[] {
-    const [vips, rips] = [virtualAddressesOf(services), serverAddressesOf(services)];
-    return findHostIssues(host, vips, rips, this.#setup.facts(vips, rips));
+  issues({ host, director }: Config): HostIssue[] {
+    const territory = territoryOf(director);
+    return findHostIssues(host, territory, this.#setup.facts(territory));
   }
 
   /** Make the host fit; what live connections of removed servers need stays. The TUN device has to be there. */
-  apply({ host, director: { services } }: Config, draining: DrainingAddresses): HostDifference {
-    const vips = [...new Set([...virtualAddressesOf(services), ...draining.virtualAddresses])];
-    const rips = [...new Set([...serverAddressesOf(services), ...draining.serverAddresses])];
-    return this.#setup.apply(host, vips, rips);
+  apply({ host, director }: Config, draining: DrainingAddresses): HostDifference {
+    return this.#setup.apply(host, territoryOf(director, draining));
   }
 
-  /** Tell the neighbours where the virtual addresses are. @returns how many announcements were sent. */
-  announce({ host, director: { services } }: Config): number {
-    const vips = virtualAddressesOf(services);
-    const facts = this.#setup.facts(vips, []);
-    return vips.reduce((count, vip) => count + announce(host, vip, facts).length, 0);
+  /** Tell the neighbours where the director's addresses are. @returns how many announcements were sent. */
+  announce({ host, director }: Config): number {
+    const territory = territoryOf(director);
+    const facts = this.#setup.facts(territory);
+    return announced(territory).reduce((count, address) => count + announce(host, address, facts).length, 0);
   }
 
-  paths({ host, director: { services } }: Config, draining: DrainingAddresses): Paths {
-    const rips = [...new Set([...serverAddressesOf(services), ...draining.serverAddresses])];
-    const { mtu } = host;
-    const { routesTo } = this.#setup.facts([], rips);
-    const own = rips.flatMap((rip) => routesTo.get(rip)?.preferredSource ?? []);
+  paths({ host: { mtu }, director }: Config, draining: DrainingAddresses): Paths {
+    const territory = territoryOf(director, draining);
+    const { routesTo } = this.#setup.facts(territory);
+    const own = targets(territory).flatMap((target) => routesTo.get(target)?.preferredSource ?? []);
     return {
-      serverMtus: rips.map((address) => ({
+      serverMtus: territory.servers.map(({ address }) => ({
         address,
         mtuBytes: mtu === "auto" ? (routeMtu(this.#rtnetlink, address) ?? 0) : mtu,
       })),

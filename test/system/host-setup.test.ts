@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Laboratory, type Namespace } from "../../src/cli/demo/laboratory.ts";
 import type { Program } from "../../src/cli/demo/program.ts";
+import { prefixOf } from "../../src/datapath/tun/host/prefix.ts";
+import type { Territory } from "../../src/datapath/tun/host/territory.ts";
 import { compileSources } from "../support/compiled.ts";
 import { testProgram } from "../support/founding.ts";
 
@@ -72,10 +74,18 @@ interface Holding {
   readonly mtus: number[];
 }
 
+const territory = (vips: readonly string[], more: Partial<Territory> = {}): Territory => ({
+  virtual: vips.map(prefixOf),
+  sources: [],
+  servers: RIPS.map((address) => ({ address, sees: "all" })),
+  behind: [],
+  ...more,
+});
+
 async function hold(
-  more: object = {}, vips = VIPS, wrapper: readonly string[] = [],
+  more: object = {}, wanted = territory(VIPS), wrapper: readonly string[] = [],
 ): Promise<{ holder: Program; holding: Holding }> {
-  const input = JSON.stringify({ config: { ...CONFIG, ...more }, vips, rips: RIPS });
+  const input = JSON.stringify({ config: { ...CONFIG, ...more }, territory: wanted });
   const holder = director.start([...wrapper, ...testProgram("host-holder", dist, input)]);
   const [line] = await holder.waitFor(/^\{.*\}$/m);
   return { holder, holding: JSON.parse(line) as Holding };
@@ -108,6 +118,48 @@ describe.skipIf(process.geteuid?.() !== 0)("host set-up (needs root, for network
       "ipv4/ip_forward:1",
     ])
       expect(during).toContain(line);
+
+    await holder.stop();
+    expect(await snapshot()).toEqual(before);
+    expect(await cleanUp()).toEqual([]);
+  });
+
+  it("makes source addresses, marked prefixes and masquerade, and undoes them to the letter", async () => {
+    const before = await snapshot();
+    const wanted = territory(["202.103.106.5"], {
+      virtual: ["202.103.106.5", "202.100.1.128/30", "203.0.113.0/24", "2001:db8:1::80/126"].map(prefixOf),
+      sources: ["172.16.0.250", "202.100.1.60", "fd00:16::250"],
+      behind: ["172.16.0.0/24", "10.5.0.0/16", "fd00:16::/64"].map(prefixOf),
+    });
+    const { holder, holding } = await hold({}, wanted);
+    expect(holding.made).toEqual(holding.planned);
+    expect(holding.madeAgain).toBe(0);
+    expect(holding.issues.map(({ code }) => code)).toEqual(["hairpin"]);
+    const during = (await snapshot()).join("\n");
+    for (const line of [
+      "7685:\tfrom 172.16.0.0/24 iif inside lookup 7683",
+      "7685:\tfrom 10.5.0.0/16 iif inside lookup 7683",
+      "7685:\tfrom fd00:16::/64 iif inside lookup 7683",
+      "202.100.1.128/30 dev vs0 proto 183",
+      "203.0.113.0/24 dev vs0 proto 183",
+      "2001:db8:1::80/126 dev vs0 proto 183",
+      "172.16.0.250 dev vs0 proto 183",
+      "fd00:16::250 dev vs0 proto 183",
+      "172.16.0.250 dev inside proxy",
+      "fd00:16::250 dev inside proxy",
+      "202.100.1.60 dev outside proxy",
+      "202.100.1.131 dev outside proxy",
+      "2001:db8:1::83 dev outside proxy",
+    ])
+      expect(during).toContain(line);
+    expect(during).not.toContain("203.0.113.0 dev");
+    // What this host sends itself goes where it went before, also from an address inside a masqueraded prefix.
+    const own = await director.run(["ip", "route", "get", "172.16.0.77", "from", "172.16.0.1"]);
+    expect(own.stdout).toContain("dev inside");
+    const theirs = await director.run([
+      "ip", "route", "get", "198.51.100.1", "from", "172.16.0.77", "iif", "inside",
+    ]); // biome-ignore format: one command
+    expect(theirs.stdout).toContain("dev vs0");
 
     await holder.stop();
     expect(await snapshot()).toEqual(before);
@@ -166,7 +218,7 @@ describe.skipIf(process.geteuid?.() !== 0)("host set-up (needs root, for network
   it("refuses a device that another process uses", async () => {
     await hold();
     const second = director.start(
-      testProgram("host-holder", dist, JSON.stringify({ config: CONFIG, vips: [], rips: [] })),
+      testProgram("host-holder", dist, JSON.stringify({ config: CONFIG, territory: territory([]) })),
     );
     expect((await second.end()).stdout).toContain("JournalBusyError");
   });
@@ -183,7 +235,7 @@ describe.skipIf(process.geteuid?.() !== 0)("host set-up (needs root, for network
   });
 
   it("finds a virtual address on an interface", async () => {
-    const { holding } = await hold({}, ["202.100.1.1"]);
+    const { holding } = await hold({}, territory(["202.100.1.1"]));
     expect(holding.issues[0]).toMatchObject({
       code: "vip-configured",
       message: expect.stringContaining("ip address del 202.100.1.1/24 dev outside"),
@@ -204,7 +256,7 @@ describe.skipIf(process.geteuid?.() !== 0)("host set-up (needs root, for network
   });
 
   it("works in a user namespace, as an unprivileged user has it", async () => {
-    const { holding } = await hold({}, VIPS, ["unshare", "-Urn"]);
+    const { holding } = await hold({}, territory(VIPS), ["unshare", "-Urn"]);
     expect(holding).toMatchObject({ madeAgain: 0, leftovers: [] });
     expect(holding.made).toContain("sysctl -w net.ipv4.ip_forward=1   # was 0");
     expect(holding.made).toContain("ip rule add priority 7685 from 172.16.0.2 lookup 7683 protocol 183");

@@ -1,5 +1,5 @@
 /**
- * Tell the neighbours on a segment that a virtual address is here now: gratuitous ARP (RFC 5227 section 3, the request
+ * Tell the neighbours on a segment that an address of the director's is here now: gratuitous ARP (RFC 5227 section 3, the request
  * form) and unsolicited neighbour advertisement (RFC 4861 section 7.2.6; with the override flag, because the point is to
  * replace what they remember of another director). One packet each; packets get lost, so whoever takes over repeats it.
  */

@@ -25,7 +25,7 @@ export interface HostFacts {
 const IPV4_CONF = ["forwarding", "rp_filter", "accept_local", "accept_redirects"];
 const IPV6_CONF = ["forwarding", "accept_ra", "proxy_ndp", "disable_ipv6"];
 
-/** @param targets - addresses to find routes to: virtual addresses and real servers. */
+/** @param targets - addresses to find routes to. */
 export function readHostFacts(rtnetlink: Rtnetlink, targets: readonly string[]): HostFacts {
   const links = rtnetlink.links();
   const routesTo = new Map<string, Route>();

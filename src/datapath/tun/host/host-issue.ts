@@ -6,8 +6,9 @@
 import { MAIN_TABLE } from "../netlink/route.ts";
 import { type HostConfig, ROUTE_PROTOCOL } from "./host-config.ts";
 import type { HostFacts } from "./host-facts.ts";
-import { deviceName } from "./host-plan.ts";
-import { addressBits, contains, familyOf, formatPrefix, type Prefix } from "./prefix.ts";
+import { announcingDevices, deviceName, routesTowards } from "./host-plan.ts";
+import { addressCount, contains, formatPrefix, isHost, overlaps, type Prefix, prefixOf } from "./prefix.ts";
+import { ANNOUNCED_OF_PREFIX_MAX, type ServerPlace, type Territory } from "./territory.ts";
 
 export interface HostIssue {
   /** `error`: would not work at all. `warning`: some clients would not be served. `note`: by design of NAT. */
@@ -18,6 +19,7 @@ export interface HostIssue {
     | "table-taken"
     | "no-ipv6"
     | "no-such-interface"
+    | "too-many-to-announce"
     | "no-route"
     | "server-is-local"
     | "same-subnet"
@@ -25,49 +27,86 @@ export interface HostIssue {
   readonly message: string;
 }
 
-/** @param vips - virtual addresses, textual. @param rips - addresses of real servers. */
-export function findHostIssues(
-  config: HostConfig,
-  vips: readonly string[],
-  rips: readonly string[],
-  facts: HostFacts,
-): HostIssue[] {
+export function findHostIssues(config: HostConfig, territory: Territory, facts: HostFacts): HostIssue[] {
+  const { virtual, sources, servers, behind } = territory;
+  const claims = [
+    ...virtual.map((prefix) => ({ noun: "virtual address", prefix })),
+    ...sources.map((address) => ({ noun: "source address", prefix: prefixOf(address) })),
+  ];
   return [
-    ...vips.flatMap((vip) => [...vipConfigured(vip, facts), ...vipRouted(config, vip, facts)]),
-    ...missingIpv6(vips, facts),
+    ...claims.flatMap((claim) => [
+      ...claimedConfigured(claim, facts),
+      ...claimedRouted(config, claim, facts),
+      ...unannounced(config, claim, facts),
+    ]),
+    ...missingIpv6(claims, facts),
     ...tableTaken(config, facts),
     ...missingInterfaces(config, facts),
-    ...rips.flatMap((rip) => unreachableServer(rip, facts)),
-    ...sharedSubnets(vips, rips, facts),
+    ...servers.flatMap(({ address }) => unreachableServer(address, facts)),
+    ...behind.flatMap((prefix) => unreachablePrefix(config, prefix, facts)),
+    ...sharedSubnets(virtual, servers, facts),
   ];
 }
 
-function vipConfigured(vip: string, facts: HostFacts): HostIssue[] {
-  const own = facts.addresses.find(({ address }) => address === vip);
+/** What the director claims for itself. */
+interface Claim {
+  readonly noun: string;
+  readonly prefix: Prefix;
+}
+
+const nameOf = ({ noun, prefix }: Claim): string =>
+  isHost(prefix) ? `The ${noun} ${prefix.address}` : `The prefix of ${noun}es ${formatPrefix(prefix)}`;
+
+function claimedConfigured(claim: Claim, facts: HostFacts): HostIssue[] {
+  const own = facts.addresses.find(({ address }) => contains(claim.prefix, address));
   if (own === undefined) return [];
   const device = deviceName(own.device, facts) ?? "an interface";
+  if (!isHost(claim.prefix)) {
+    const message =
+      `${nameOf(claim)} has ${own.address} in it, which is configured on ${device}: ` +
+      "the kernel takes packets to that one itself, and the director never sees them";
+    return [{ severity: "warning", code: "vip-configured", message }];
+  }
   const message =
-    `The virtual address ${vip} is configured on ${device}, so the kernel takes its packets itself and the director ` +
-    `never sees them; remove it: ip address del ${vip}/${own.prefixLength} dev ${device}`;
+    `${nameOf(claim)} is configured on ${device}, so the kernel takes its packets itself and the director ` +
+    `never sees them; remove it: ip address del ${own.address}/${own.prefixLength} dev ${device}`;
   return [{ severity: "error", code: "vip-configured", message }];
 }
 
-function vipRouted(config: HostConfig, vip: string, facts: HostFacts): HostIssue[] {
-  const bits = addressBits(familyOf(vip));
+function claimedRouted(config: HostConfig, claim: Claim, facts: HostFacts): HostIssue[] {
+  const { prefix } = claim;
   const other = facts.routes.find(
-    (it) => it.type === "unicast" && it.destination === vip && it.prefixLength === bits && it.table === MAIN_TABLE &&
-      deviceName(it.device, facts) !== config.device,
+    (it) => it.type === "unicast" && it.destination === prefix.address && it.prefixLength === prefix.prefixLength &&
+      it.table === MAIN_TABLE && deviceName(it.device, facts) !== config.device,
   ); // biome-ignore format: a condition reads as one
   if (other === undefined) return [];
   const device = deviceName(other.device, facts) ?? "elsewhere";
-  const message = `The virtual address ${vip} is routed to ${device} already; remove that route: ip route del ${vip}`;
-  return [{ severity: "error", code: "vip-routed", message }];
+  const remedy = isHost(prefix)
+    ? `remove that route: ip route del ${prefix.address}`
+    : "mark packets to fewer addresses of it, or remove that route";
+  return [
+    {
+      severity: "error",
+      code: "vip-routed",
+      message: `${nameOf(claim)} is routed to ${device} already; ${remedy}`,
+    },
+  ];
 }
 
-function missingIpv6(vips: readonly string[], facts: HostFacts): HostIssue[] {
-  const vip = vips.find((it) => familyOf(it) === 6);
-  if (vip === undefined || facts.sysctls.has("net/ipv6/conf/all/forwarding")) return [];
-  const message = `The virtual address ${vip} needs IPv6, and the kernel has none (no /proc/sys/net/ipv6)`;
+function unannounced(config: HostConfig, claim: Claim, facts: HostFacts): HostIssue[] {
+  const count = addressCount(claim.prefix);
+  const [device] = announcingDevices(config, claim.prefix.address, facts);
+  if (count <= ANNOUNCED_OF_PREFIX_MAX || device === undefined) return [];
+  const message =
+    `${nameOf(claim)} has ${count} addresses, and the director answers for the first ${ANNOUNCED_OF_PREFIX_MAX} of ` +
+    `them on ${device}: route the prefix to the director where clients come from`;
+  return [{ severity: "warning", code: "too-many-to-announce", message }];
+}
+
+function missingIpv6(claims: readonly Claim[], facts: HostFacts): HostIssue[] {
+  const claim = claims.find(({ prefix }) => prefix.family === 6);
+  if (claim === undefined || facts.sysctls.has("net/ipv6/conf/all/forwarding")) return [];
+  const message = `${nameOf(claim)} needs IPv6, and the kernel has none (no /proc/sys/net/ipv6)`;
   return [{ severity: "error", code: "no-ipv6", message }];
 }
 
@@ -102,37 +141,49 @@ function unreachableServer(rip: string, facts: HostFacts): HostIssue[] {
   return [{ severity: "warning", code: "server-is-local", message }];
 }
 
+function unreachablePrefix(config: HostConfig, prefix: Prefix, facts: HostFacts): HostIssue[] {
+  if (routesTowards(config, prefix, facts).length > 0) return [];
+  const message = `There is no route to ${formatPrefix(prefix)}; nothing from there is masqueraded until there is one`;
+  return [{ severity: "warning", code: "no-route", message }];
+}
+
 /** Subnets in which real servers are neighbours of each other or of clients: answers there do not pass the director. */
-function sharedSubnets(vips: readonly string[], rips: readonly string[], facts: HostFacts): HostIssue[] {
-  const subnets = new Map<string, { subnet: Prefix; device: number; servers: string[] }>();
-  for (const rip of rips) {
-    const way = facts.routesTo.get(rip);
-    const subnet = facts.addresses.find((it) => it.device === way?.device && contains(it, rip));
+function sharedSubnets(
+  virtual: readonly Prefix[],
+  servers: readonly ServerPlace[],
+  facts: HostFacts,
+): HostIssue[] {
+  const subnets = new Map<string, { subnet: Prefix; device: number; servers: ServerPlace[] }>();
+  for (const server of servers) {
+    const way = facts.routesTo.get(server.address);
+    const subnet = facts.addresses.find((it) => it.device === way?.device && contains(it, server.address));
     if (way === undefined || way.gateway !== undefined || subnet === undefined) continue;
     const name = formatPrefix(subnet);
     const entry = subnets.get(name) ?? { subnet, device: way.device, servers: [] };
-    entry.servers.push(rip);
+    entry.servers.push(server);
     subnets.set(name, entry);
   }
-  return [...subnets].flatMap(([name, { subnet, device, servers }]) => {
+  return [...subnets].flatMap(([name, { subnet, device, servers: all }]) => {
     const issues: HostIssue[] = [];
-    const list = servers.join(", ");
-    const isClientSide = vips.some((vip) => contains(subnet, vip)) || hasDefaultRoute(device, subnet, facts);
-    if (isClientSide)
+    const listed = (list: readonly ServerPlace[]) => list.map(({ address }) => address).join(", ");
+    const direct = all.filter(({ sees }) => sees !== "nobody");
+    const isClientSide = virtual.some((it) => overlaps(subnet, it)) || hasDefaultRoute(device, subnet, facts);
+    if (isClientSide && direct.length > 0)
       issues.push({
         severity: "warning",
         code: "same-subnet",
         message:
-          `Real servers (${list}) are in ${name}, where clients come from as well: they answer clients in ${name} ` +
-          "directly, past the director, and those connections hang. Put the servers into a subnet of their own",
+          `Real servers (${listed(direct)}) are in ${name}, where clients come from as well: they answer clients in ${name} ` +
+          "directly, past the director, and those connections hang. Put the servers into a subnet of their own, or give " +
+          "the service fullNat",
       });
-    if (servers.length > 1)
+    if (all.length > 1 && all.some(({ sees }) => sees === "all"))
       issues.push({
         severity: "note",
         code: "hairpin",
         message:
-          `Real servers (${list}) share ${name}: one that connects to its own virtual service cannot be served by ` +
-          "another, because the answer goes past the director",
+          `Real servers (${listed(all)}) share ${name}: one that connects to its own virtual service cannot be served by ` +
+          "another, because the answer goes past the director, unless the service has fullNat",
       });
     return issues;
   });

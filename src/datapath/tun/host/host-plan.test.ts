@@ -7,7 +7,9 @@ import type { HostConfig } from "./host-config.ts";
 import type { HostFacts } from "./host-facts.ts";
 import { findHostIssues } from "./host-issue.ts";
 import { planHost } from "./host-plan.ts";
+import { prefixOf } from "./prefix.ts";
 import { clientMtu } from "./route-mtu.ts";
+import type { Territory } from "./territory.ts";
 
 const CONFIG: HostConfig = {
   device: "vs0",
@@ -74,8 +76,20 @@ function facts(more: Partial<HostFacts> = {}): HostFacts {
   };
 }
 
+const territory = (
+  virtual: readonly string[],
+  rips: readonly string[],
+  more: Partial<Territory> = {},
+): Territory => ({
+  virtual: virtual.map(prefixOf),
+  sources: [],
+  servers: rips.map((address) => ({ address, sees: "all" })),
+  behind: [],
+  ...more,
+});
+
 const planned = (vips: string[], rips: string[], from: HostFacts, config = CONFIG): string[] =>
-  planHost(config, vips, rips, from).map(text);
+  planHost(config, territory(vips, rips), from).map(text);
 
 describe("host plan", () => {
   it("is what the founding example needs, virtual addresses last", () => {
@@ -125,6 +139,50 @@ describe("host plan", () => {
     ]);
   });
 
+  it("routes source addresses and marked prefixes, and answers for them", () => {
+    const wanted = territory(["202.100.1.64/31", "198.51.100.0/24"], [], { sources: ["172.16.0.250"] });
+    const plan = planHost(CONFIG, wanted, facts()).map(text);
+    expect(plan.slice(plan.findIndex((line) => line.includes("route add 2")))).toEqual([
+      "ip route add 202.100.1.64/31 dev vs0 proto 183",
+      "ip route add 198.51.100.0/24 dev vs0 proto 183",
+      "ip route add 172.16.0.250/32 dev vs0 proto 183",
+      "sysctl -w net.ipv4.neigh.outside.proxy_delay=0",
+      "ip neighbour add proxy 202.100.1.64 dev outside protocol 183",
+      "ip neighbour add proxy 202.100.1.65 dev outside protocol 183",
+      "sysctl -w net.ipv4.neigh.inside.proxy_delay=0",
+      "ip neighbour add proxy 172.16.0.250 dev inside protocol 183",
+    ]);
+  });
+
+  it("tells neighbours of the first 256 addresses of a prefix", () => {
+    const plan = planHost(CONFIG, territory(["2001:db8:1::1:0/112"], []), facts()).map(text);
+    const proxies = plan.filter((line) => line.includes("neighbour"));
+    expect(proxies).toHaveLength(256);
+    expect(proxies.at(-1)).toContain("2001:db8:1::1:ff dev outside");
+  });
+
+  it.each([
+    ["a subnet of its own", "172.16.0.0/24", [["172.16.0.0", 24, INSIDE]], ["from 172.16.0.0/24 iif inside"]],
+    ["one host", "172.16.0.9", [["172.16.0.0", 24, INSIDE], ["0.0.0.0", 0, OUTSIDE]], ["from 172.16.0.9 iif inside"]],
+    ["two subnets", "172.16.0.0/16", [["172.16.0.0", 24, INSIDE], ["172.16.1.0", 24, OUTSIDE], ["0.0.0.0", 0, OUTSIDE]], ["from 172.16.0.0/16 iif inside", "from 172.16.0.0/16 iif outside"]],
+    ["what only the default route leads to", "10.0.0.0/8", [["172.16.0.0", 24, INSIDE], ["0.0.0.0", 0, OUTSIDE]], ["from 10.0.0.0/8 iif outside"]],
+    ["nowhere", "10.0.0.0/8", [["172.16.0.0", 24, INSIDE]], []],
+    ["the device itself", "10.0.0.0/8", [["10.1.1.1", 32, 4]], []],
+  ] as const)("brings what hosts behind the director send: %s", (_, behind, routes, expected) => {
+    const from = facts({ routes: routes.map(([to, prefixLength, device]) => route(to, device, { prefixLength })) });
+    const plan = planHost(CONFIG, territory([], [], { behind: [prefixOf(behind)] }), from).map(text);
+    const rules = plan.filter((line) => line.includes("priority 7685"));
+    expect(rules).toEqual(expected.map((it) => `ip rule add priority 7685 ${it} lookup 7683 protocol 183`));
+  }); // biome-ignore format: one case, one line
+
+  it("brings the ICMP of routers on the way to hosts behind the director", () => {
+    const routes = [route("10.5.0.0", INSIDE, { prefixLength: 16, gateway: "172.16.0.9" })];
+    const wanted = territory([], [], { behind: [prefixOf("10.5.0.0/16")] });
+    expect(planHost(CONFIG, wanted, facts({ routes })).map(text)).toContain(
+      "ip rule add priority 7685 iif inside ipproto icmp lookup 7683 protocol 183",
+    );
+  });
+
   it("loosens the device's reverse path filter when it is strict everywhere", () => {
     const sysctls = new Map([
       ["net/ipv4/conf/all/rp_filter", "1"],
@@ -161,7 +219,7 @@ describe("host plan", () => {
       ["net/ipv4/conf/inside/forwarding", "1"],
       ["net/ipv4/conf/inside/rp_filter", "1"],
     ]);
-    expect(planHost(CONFIG, [VIP], [], facts({ sysctls }))[0]).toMatchObject({
+    expect(planHost(CONFIG, territory([VIP], []), facts({ sysctls }))[0]).toMatchObject({
       alongside: { "net/ipv4/conf/inside/forwarding": "1" },
     });
   });
@@ -195,8 +253,16 @@ describe("host plan", () => {
 });
 
 describe("host issues", () => {
-  const issues = (vips: string[], rips: string[], more: Partial<HostFacts> = {}, config = CONFIG) =>
-    findHostIssues(config, vips, rips, facts(more)).map(({ severity, code }) => `${severity} ${code}`);
+  const issues = (
+    vips: string[],
+    rips: string[],
+    more: Partial<HostFacts> = {},
+    config = CONFIG,
+    wanted: Partial<Territory> = {},
+  ) =>
+    findHostIssues(config, territory(vips, rips, wanted), facts(more)).map(
+      ({ severity, code }) => `${severity} ${code}`,
+    );
 
   it.each([
     ["nothing", [VIP], ["172.16.0.2"], {}, []],
@@ -212,6 +278,25 @@ describe("host issues", () => {
     ["servers beside each other", [VIP], RIPS, {}, ["note hairpin"]],
   ] as const)("%s", (_, vips, rips, more, expected) => {
     expect(issues([...vips], [...rips], more)).toEqual(expected);
+  }); // biome-ignore format: one case, one line
+
+  const near = [route("172.16.0.0", INSIDE, { prefixLength: 24 })];
+  it.each([
+    ["a source address on an interface", { sources: ["172.16.0.1"] }, {}, ["error vip-configured"]],
+    ["a source address routed elsewhere", { sources: ["10.9.9.9"] }, { routes: [route("10.9.9.9", INSIDE)] }, ["error vip-routed"]],
+    ["an own address among marked ones", { virtual: ["172.16.0.0/30"] }, {}, ["warning vip-configured"]],
+    ["marked addresses that are a subnet here", { virtual: ["172.16.0.0/24"] }, { routes: near }, ["warning vip-configured", "error vip-routed"]],
+    ["more marked addresses than neighbours are told of", { virtual: ["2001:db8:1::1:0/112"] }, { sysctls: new Map([["net/ipv6/conf/all/forwarding", "1"]]) }, ["warning too-many-to-announce"]],
+    ["hosts behind the director without a route", { behind: ["172.16.0.0/24"] }, {}, ["warning no-route"]],
+    ["hosts behind the director", { behind: ["172.16.0.0/24"] }, { routes: near }, []],
+    ["servers that see nobody's own address, beside clients", { virtual: ["172.16.0.100"], servers: [["172.16.0.2", "nobody"]] }, {}, []],
+    ["servers that see no other server, beside each other", { servers: [["172.16.0.2", "clients"], ["172.16.0.3", "nobody"]] }, {}, []],
+    ["one that sees all, beside another", { servers: [["172.16.0.2", "nobody"], ["172.16.0.3", "all"]] }, {}, ["note hairpin"]],
+  ] as const)("%s", (_, wanted, more, expected) => {
+    const { virtual = [], servers = [], behind = [] } = { virtual: undefined, servers: undefined, behind: undefined, ...wanted };
+    const places = servers.map(([one, sees]) => ({ address: one, sees }));
+    const rest = { ...wanted, virtual: virtual.map(prefixOf), servers: places, behind: behind.map(prefixOf) };
+    expect(issues([], [], more, CONFIG, rest)).toEqual(expected);
   }); // biome-ignore format: one case, one line
 
   it("an interface that is not there", () => {

@@ -2,14 +2,18 @@
  * What has to be so on this host for packets to come to the director and back: a pure function of the configuration and
  * of what the host looks like.
  *
- *     to VIP            ─► main: VIP dev vs0                                        ─► director
+ *     to VIP, to source ─► main: VIP dev vs0                                        ─► director
  *     from real server  ─► from RIP lookup T: default dev vs0                       ─► director
+ *     from behind       ─► from PREFIX iif <server side> lookup T                   ─► director
  *     ICMP of a router  ─► iif <server side> ipproto icmp lookup T                  ─► director
  *     from director     ─► iif vs0 lookup main, nothing that leads into vs0 again   ─► wire
  *
  * All protocols of a real server come to the director, because later fragments have no ports; it passes on unchanged
  * what is not its business. The local table comes before all of this, so what is addressed to this host is never caught,
  * and link-local neighbour discovery is never forwarded, hence never caught either.
+ *
+ * A prefix behind the director normally has an address of this host in it. What this host sends itself is none of the
+ * director's business, hence the interface in those rules.
  *
  * The rules for routers' ICMP exist only where a real server is behind a router: a rule that names a protocol makes the
  * kernel dissect every packet it routes. The second rule of vs0 ends what would otherwise go round for ever, because the
@@ -28,7 +32,8 @@ import {
 } from "./host-change.ts";
 import { DEVICE_GROUP, type HostConfig, ROUTE_PROTOCOL } from "./host-config.ts";
 import type { HostFacts } from "./host-facts.ts";
-import { addressBits, contains, familyOf } from "./prefix.ts";
+import { addressBits, contains, familyOf, formatPrefix, isHost, overlaps, type Prefix } from "./prefix.ts";
+import { announced, attracted, type Territory } from "./territory.ts";
 
 const ICMP = 1;
 const ICMPV6 = 58;
@@ -37,44 +42,30 @@ const LOOSE_REVERSE_PATH = "2";
 /**
  * The changes still to be made, in the order in which to make them: virtual addresses attract packets last. Undo them in
  * the opposite order.
- * @param vips - virtual addresses, textual. @param rips - addresses of real servers.
  */
-export function planHost(
-  config: HostConfig,
-  vips: readonly string[],
-  rips: readonly string[],
-  facts: HostFacts,
-): HostChange[] {
-  return wantedOnHost(config, vips, rips, facts).filter((change) => !isInPlace(change, facts));
+export function planHost(config: HostConfig, territory: Territory, facts: HostFacts): HostChange[] {
+  return wantedOnHost(config, territory, facts).filter((change) => !isInPlace(change, facts));
 }
 
 /** Everything that has to be so, whether it is already or not. */
-export function wantedOnHost(
-  config: HostConfig,
-  vips: readonly string[],
-  rips: readonly string[],
-  facts: HostFacts,
-): HostChange[] {
-  const changes = wanted(config, [...new Set(vips)], [...new Set(rips)], facts);
+export function wantedOnHost(config: HostConfig, territory: Territory, facts: HostFacts): HostChange[] {
+  const changes = wanted(config, territory, facts);
   return [...new Map(changes.map((change) => [changeKey(change), change])).values()];
 }
 
-function wanted(
-  config: HostConfig,
-  vips: readonly string[],
-  rips: readonly string[],
-  facts: HostFacts,
-): HostChange[] {
+function wanted(config: HostConfig, territory: Territory, facts: HostFacts): HostChange[] {
+  const prefixes = attracted(territory);
+  const everybody = [...prefixes, ...territory.servers, ...territory.behind];
   const families = ([4, 6] as const).filter((family) =>
-    [...vips, ...rips].some((it) => familyOf(it) === family),
+    everybody.some(({ address }) => familyOf(address) === family),
   );
   return [
     ...families.flatMap((family) => forwarding(config, family, facts)),
     { kind: "link-group", device: config.device, group: DEVICE_GROUP },
     ...families.flatMap((family) => [...deviceRules(config, family), defaultRoute(config, family)]),
-    ...serverRules(config, rips, facts),
-    ...vips.map((vip) => route(config, vip, addressBits(familyOf(vip)), MAIN_TABLE)),
-    ...vips.flatMap((vip) => announcement(config, vip, facts)),
+    ...senderRules(config, territory, facts),
+    ...prefixes.map((prefix) => route(config, prefix, MAIN_TABLE)),
+    ...announced(territory).flatMap((address) => announcement(config, address, facts)),
   ];
 }
 
@@ -131,26 +122,62 @@ function deviceRules({ device, rulePriority }: HostConfig, family: Family): Host
 }
 
 const defaultRoute = (config: HostConfig, family: Family): RouteChange =>
-  route(config, family === 4 ? "0.0.0.0" : "::", 0, config.routingTable);
+  route(config, { family, address: family === 4 ? "0.0.0.0" : "::", prefixLength: 0 }, config.routingTable);
 
-function serverRules(config: HostConfig, rips: readonly string[], facts: HostFacts): HostChange[] {
-  const common = { priority: config.rulePriority + 2, action: "lookup", table: config.routingTable } as const;
-  const routers = new Map<string, HostChange>();
-  for (const rip of rips) {
-    const way = facts.routesTo.get(rip);
-    const inputDevice = way === undefined ? undefined : deviceName(way.device, facts);
-    if (way?.gateway === undefined || inputDevice === undefined) continue;
-    const ipProtocol = way.family === 4 ? ICMP : ICMPV6;
-    const change = rule({ family: way.family, ...common, inputDevice, ipProtocol, protocol: ROUTE_PROTOCOL });
-    routers.set(`${way.family} ${inputDevice}`, change);
-  }
-  const servers = rips.map((from) =>
-    rule({ family: familyOf(from), ...common, from, protocol: ROUTE_PROTOCOL }),
+/** What servers and hosts behind the director send, and what routers between them and here say. */
+function senderRules(config: HostConfig, { servers, behind }: Territory, facts: HostFacts): HostChange[] {
+  const common = {
+    priority: config.rulePriority + 2,
+    action: "lookup",
+    table: config.routingTable,
+    protocol: ROUTE_PROTOCOL,
+  } as const;
+  const ways = behind.map((prefix) => ({ prefix, routes: routesTowards(config, prefix, facts) }));
+  const known = servers.flatMap(({ address }) => facts.routesTo.get(address) ?? []);
+  const routed = [...known, ...ways.flatMap(({ routes }) => routes)].flatMap(
+    ({ family, gateway, device }) => {
+      const inputDevice = gateway === undefined ? undefined : deviceName(device, facts);
+      return inputDevice === undefined ? [] : [{ family, inputDevice }];
+    },
   );
-  return [...servers, ...routers.values()];
+  return [
+    ...servers.map(({ address: from }) => rule({ family: familyOf(from), ...common, from })),
+    ...ways.flatMap(({ prefix, routes }) =>
+      namesOf(routes, facts).map((inputDevice) =>
+        rule({ family: prefix.family, ...common, from: sourceText(prefix), inputDevice }),
+      ),
+    ),
+    ...routed.map(({ family, inputDevice }) =>
+      rule({ family, ...common, inputDevice, ipProtocol: family === 4 ? ICMP : ICMPV6 }),
+    ),
+  ];
 }
 
-/** Answering for a virtual address on shared segments, and without the delay the kernel puts before it by default. */
+/**
+ * Routes of the main table towards hosts of a prefix, hence where packets from them come in: those inside the prefix, or
+ * the closest around it.
+ */
+export function routesTowards(config: HostConfig, prefix: Prefix, facts: HostFacts): Route[] {
+  const near = facts.routes.filter(
+    (it) =>
+      it.table === MAIN_TABLE &&
+      it.type === "unicast" &&
+      it.family === prefix.family &&
+      deviceName(it.device, facts) !== config.device &&
+      overlaps({ ...it, address: it.destination }, prefix),
+  );
+  const inside = near.filter((it) => it.prefixLength >= prefix.prefixLength);
+  const closest = Math.max(...near.map((it) => it.prefixLength));
+  return inside.length > 0 ? inside : near.filter((it) => it.prefixLength === closest);
+}
+
+const namesOf = (routes: readonly Route[], facts: HostFacts): string[] => [
+  ...new Set(routes.flatMap(({ device }) => deviceName(device, facts) ?? [])),
+];
+
+const sourceText = (prefix: Prefix): string => (isHost(prefix) ? prefix.address : formatPrefix(prefix));
+
+/** Answering for an address of the director's on shared segments, and without the delay the kernel puts before it by default. */
 function announcement(config: HostConfig, vip: string, facts: HostFacts): HostChange[] {
   const family = familyOf(vip);
   return announcingDevices(config, vip, facts).flatMap((device): HostChange[] => {
@@ -165,7 +192,7 @@ function announcement(config: HostConfig, vip: string, facts: HostFacts): HostCh
   });
 }
 
-/** Names of the interfaces on which to answer for a virtual address. */
+/** Names of the interfaces on which to answer for an address of the director's. */
 export function announcingDevices(config: HostConfig, vip: string, facts: HostFacts): string[] {
   if (config.announce === "off") return [];
   if (config.announce !== "auto") return [...config.announce];
@@ -226,12 +253,7 @@ function sysctl(path: string, value: string, facts: HostFacts, alongside?: RegEx
 
 const rule = (it: Rule): HostChange => ({ kind: "rule", rule: it });
 
-function route(
-  { device }: HostConfig,
-  destination: string,
-  prefixLength: number,
-  table: number,
-): RouteChange {
-  const family = familyOf(destination);
+function route({ device }: HostConfig, prefix: Prefix, table: number): RouteChange {
+  const { family, address: destination, prefixLength } = prefix;
   return { kind: "route", family, destination, prefixLength, table, device, protocol: ROUTE_PROTOCOL };
 }

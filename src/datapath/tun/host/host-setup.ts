@@ -10,6 +10,7 @@ import type { HostConfig } from "./host-config.ts";
 import { type HostFacts, readHostFacts, readSysctl } from "./host-facts.ts";
 import { isInPlace, wantedOnHost } from "./host-plan.ts";
 import { Journal, JournalBusyError, journaledDevices } from "./journal.ts";
+import { type Territory, targets } from "./territory.ts";
 
 /** A change could not be made, or not be undone. */
 export class HostChangeError extends Error {
@@ -49,21 +50,21 @@ export class HostSetup {
     this.leftovers = this.#undo(journal.made);
   }
 
-  /** How the host looks with respect to these addresses. */
-  facts(vips: readonly string[], rips: readonly string[]): HostFacts {
-    return readHostFacts(this.#rtnetlink, [...vips, ...rips]);
+  /** How the host looks with respect to this territory. */
+  facts(territory: Territory): HostFacts {
+    return readHostFacts(this.#rtnetlink, targets(territory));
   }
 
   /**
-   * Make what is missing for these addresses and undo what earlier ones needed. May be called again and again; the TUN
+   * Make what is missing for this territory and undo what an earlier one needed. May be called again and again; the TUN
    * device has to be there.
    * @throws HostChangeError, the changes of this call undone.
    */
-  apply(config: HostConfig, vips: readonly string[], rips: readonly string[]): HostDifference {
-    const wanted = wantedOnHost(config, vips, rips, this.facts(vips, rips));
+  apply(config: HostConfig, territory: Territory): HostDifference {
+    const wanted = wantedOnHost(config, territory, this.facts(territory));
     const keys = new Set(wanted.map(changeKey));
     const undone = this.#undo(this.#journal.made.filter((change) => !keys.has(changeKey(change))));
-    const facts = this.facts(vips, rips);
+    const facts = this.facts(territory);
     const made: HostChange[] = [];
     for (const change of wanted) {
       if (isInPlace(change, facts)) continue;

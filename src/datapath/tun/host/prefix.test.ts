@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { contains, formatPrefix } from "./prefix.ts";
+import { addressCount, addressesIn, contains, formatPrefix, isHost, overlaps, prefixOf } from "./prefix.ts";
 
 it.each([
   ["172.16.0.1", 24, "172.16.0.255", true],
@@ -21,4 +21,34 @@ it.each([
 it("names a subnet by its first address", () => {
   expect(formatPrefix({ family: 4, address: "172.16.5.77", prefixLength: 20 })).toBe("172.16.0.0/20");
   expect(formatPrefix({ family: 6, address: "2001:db8::77", prefixLength: 64 })).toBe("2001:db8::/64");
+});
+
+it.each([
+  ["172.16.0.254/31", 8, ["172.16.0.254", "172.16.0.255"]],
+  ["128.0.0.0/16", 2, ["128.0.0.0", "128.0.0.1"]],
+  ["10.0.0.1", 8, ["10.0.0.1"]],
+  ["2001:db8::/126", 3, ["2001:db8::", "2001:db8::1", "2001:db8::2"]],
+])("%s begins with so many addresses: %i", (text, max, expected) => {
+  expect(addressesIn(prefixOf(text), max)).toEqual(expected);
+});
+
+it("counts the addresses of a prefix", () => {
+  expect(["10.0.0.0/8", "10.0.0.1", "fd00::/112", "fd00::1"].map((it) => addressCount(prefixOf(it)))).toEqual(
+    [2 ** 24, 1, 65_536, 1],
+  );
+  expect(["10.0.0.0/8", "10.0.0.1", "fd00::/127", "fd00::1/128"].map((it) => isHost(prefixOf(it)))).toEqual([
+    false,
+    true,
+    false,
+    true,
+  ]);
+});
+
+it.each([
+  ["10.0.0.0/8", "10.1.0.0/16", true],
+  ["10.1.0.0/16", "10.0.0.0/8", true],
+  ["10.1.0.0/16", "10.2.0.0/16", false],
+  ["0.0.0.0/0", "fd00::/8", false],
+])("%s overlaps %s: %s", (a, b, expected) => {
+  expect(overlaps(prefixOf(a), prefixOf(b))).toBe(expected);
 });

@@ -49,7 +49,7 @@ export interface Rule {
   readonly action: "lookup" | "unreachable";
   /** For `lookup`; 0 otherwise. */
   readonly table: number;
-  /** One host, as text. */
+  /** One host or a prefix, as text: "172.16.0.2", "172.16.0.0/24". */
   readonly from?: string;
   /** Name of the interface a packet came in on. */
   readonly inputDevice?: string;
@@ -72,10 +72,12 @@ export const dumpRules = (family: Family): MessageWriter =>
   new MessageWriter(RTM_GETRULE, RequestFlag.dump).u8(toKernelFamily(family), 0, 0, 0, 0, 0, 0, 0).u32(0);
 
 function encodeRule(message: number, flags: number, rule: Rule): MessageWriter {
-  const source = rule.from === undefined ? undefined : addressToBytes(rule.from);
+  const [sourceText, lengthText] = rule.from?.split("/") ?? [];
+  const source = sourceText === undefined ? undefined : addressToBytes(sourceText);
+  const sourceBits = lengthText === undefined ? (source?.length ?? 0) * 8 : Number(lengthText);
   const isLookup = rule.action === "lookup";
   const writer = new MessageWriter(message, flags)
-    .u8(toKernelFamily(rule.family), 0, (source?.length ?? 0) * 8, 0)
+    .u8(toKernelFamily(rule.family), 0, sourceBits, 0)
     .u8(isLookup && rule.table < 256 ? rule.table : 0, 0, 0, isLookup ? ACTION_LOOKUP : ACTION_UNREACHABLE)
     .u32(0)
     .attributeU32(FRA_PRIORITY, rule.priority)
@@ -95,12 +97,13 @@ export function decodeRule(body: DataView): Rule | undefined {
   const sourceBits = body.getUint8(2);
   const kind = body.getUint8(7);
   const attributes = new Attributes(body, FIB_RULE_HDR_BYTES);
-  const isHostSource = sourceBits === 0 || sourceBits === (family === 4 ? 32 : 128);
-  if (family === undefined || body.getUint8(1) !== 0 || !isHostSource) return undefined;
+  if (family === undefined || body.getUint8(1) !== 0) return undefined;
   if (kind !== ACTION_LOOKUP && kind !== ACTION_UNREACHABLE) return undefined;
   if (attributes.types.some((type) => !MODELLED.has(type))) return undefined;
   if ((attributes.u32(FRA_SUPPRESS_PREFIXLEN) ?? NOT_SUPPRESSED) !== NOT_SUPPRESSED) return undefined;
-  const from = attributes.address(FRA_SRC);
+  const source = attributes.address(FRA_SRC);
+  const isHost = sourceBits === (family === 4 ? 32 : 128);
+  const from = source === undefined || isHost ? source : `${source}/${sourceBits}`;
   const inputDevice = attributes.text(FRA_IIFNAME);
   const ipProtocol = attributes.u8(FRA_IP_PROTO);
   const suppressGroup = attributes.u32(FRA_SUPPRESS_IFGROUP) ?? NOT_SUPPRESSED;
