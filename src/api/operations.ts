@@ -29,6 +29,7 @@ export interface Settings {
 }
 
 export interface Operations {
+  readonly sync: Pick<Daemon["sync"], "start" | "stop" | "list">;
   status(): Promise<Status>;
   connections(limit: number): Promise<ConnectionStatus[]>;
   settings(): Settings;

@@ -8,6 +8,7 @@ import { editsResource } from "./edits.ts";
 import { ApiError, type Operations } from "./operations.ts";
 import { reloadResource } from "./reload.ts";
 import { statusResource } from "./status.ts";
+import { syncDaemonsResource } from "./sync-daemons.ts";
 import { traceResource } from "./trace.ts";
 import { zeroResource } from "./zero.ts";
 
@@ -34,6 +35,7 @@ export function createApi(operations: Operations, onFailure: (error: Error) => v
     zeroResource,
     reloadResource,
     traceResource,
+    syncDaemonsResource,
   ];
   for (const resource of resources) resource(server, operations);
   return server;
