@@ -189,6 +189,14 @@ describe("the client's other segments", () => {
       checkPacket(made, valid(), tcpSequence(F - 1), payload(""));
       expect(hex(made.subarray(40))).toBe(hex(Uint8Array.from(options)));
     }
+    load(
+      tcp({ from: CLIENT, to: VIRTUAL, flags: "S", seq: F - 1, payload: bytes(3000), checksum: "partial" }),
+    );
+    packet.isChecksumPartial = true;
+    packet.gso = Gso.tcp4;
+    packet.gsoBytes = 1460;
+    expect(proxyToServer(packet, flow, table, record)).toBe(true);
+    expect([packet.gso, packet.gsoBytes, packet.length]).toEqual([Gso.none, 0, 40]);
     const partial = { flags: "S", seq: F - 1, payload: "odd", checksum: "partial" } as const;
     checkPacket(toServer(partial)!, validPartial(), payload(""));
   });

@@ -239,7 +239,7 @@ function shiftBlocks(view: DataView, flow: Flow, first: number, headerBytes: num
       const left = view.getInt32(at);
       const right = view.getInt32(at + 4);
       const beginsInside = (left - first) >>> 0 < headerBytes;
-      const endsInside = beginsInside && (right - first) >>> 0 <= headerBytes;
+      const endsInside = beginsInside && (right - first) >>> 0 < headerBytes;
       const newLeft = beginsInside ? first : (left - headerBytes) | 0;
       const newRight = endsInside ? first : (right - headerBytes) | 0;
       view.setInt32(at, newLeft);
