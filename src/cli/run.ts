@@ -119,6 +119,7 @@ function operationsOf(daemon: Daemon, file: string, log: Log): Operations {
   const startedAt = new Date().toISOString();
   let reloadedAt: string | undefined;
   return {
+    sync: daemon.sync,
     status: async () => ({
       ...(await daemon.status()),
       daemon: {

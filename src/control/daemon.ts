@@ -25,6 +25,7 @@ import { conflicts, discard, type Layers, makeLayers, reload } from "./layers.ts
 import type { Log } from "./log.ts";
 import { manualChanges } from "./manual-changes.ts";
 import { ManualFileError, readManualFile, setAside, writeManualFile } from "./manual-file.ts";
+import { SyncDaemons } from "./sync-daemons.ts";
 import type { TraceFilter } from "./trace-filter.ts";
 
 /** Gratuitous announcements are repeated, because packets get lost. */
@@ -60,6 +61,8 @@ export interface ReloadResult {
 }
 
 export class Daemon {
+  /** Synchronisation with other directors. */
+  readonly sync: SyncDaemons;
   readonly #log: Log;
   readonly #host: Host;
   readonly #device: TunDevice;
@@ -130,6 +133,7 @@ export class Daemon {
     this.#thread = new DatapathThread(data, (message, suppressedCount) => {
       log("error", `internal error, please report it: ${message}`, { suppressedCount });
     });
+    this.sync = new SyncDaemons(this.#thread, log);
     this.failed = new Promise((resolve) => {
       this.#thread.ended.then((end) => {
         if (this.#isStopping) return;
@@ -273,6 +277,7 @@ export class Daemon {
     this.#isStopping = true;
     await this.#lastChange;
     for (const timer of this.#timers) clearTimeout(timer);
+    this.sync.close();
     try {
       this.#host.close();
     } catch (error) {

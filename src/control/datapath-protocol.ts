@@ -4,6 +4,7 @@
  * datapath thread never runs an event loop.
  */
 import type { DirectorConfig, ServiceKey } from "../nat/configuration.ts";
+import type { SyncCounters, SyncPart, SyncRole } from "../sync/director-sync.ts";
 import type { Change } from "./director-control.ts";
 import type { ConnectionStatus, DirectorStatus } from "./director-status.ts";
 import type { TraceFilter } from "./trace-filter.ts";
@@ -71,6 +72,12 @@ export interface DatapathRequests {
   setAvailablePages: { params: number; result: unknown };
   startTrace: { params: { readonly id: number; readonly filter: TraceFilter }; result: unknown };
   stopTrace: { params: { readonly id: number }; result: unknown };
+  /** Take part in synchronisation, in a role that the director does not play yet. */
+  startSync: { params: SyncPart; result: unknown };
+  stopSync: { params: { readonly role: SyncRole }; result: unknown };
+  /** Send what is known, although its message is not full. To be asked for every second. */
+  flushSync: { params: undefined; result: SyncCounters };
+  receiveSync: { params: { readonly messages: readonly Uint8Array[] }; result: unknown };
   stop: { params: undefined; result: unknown };
 }
 export type DatapathMethod = keyof DatapathRequests;
@@ -99,5 +106,6 @@ export type DatapathReport =
   | { readonly kind: "answer"; readonly id: number; readonly result: unknown }
   | { readonly kind: "failure"; readonly id: number; readonly message: string }
   | { readonly kind: "trace"; readonly id: number; readonly line: TraceLine }
+  | { readonly kind: "sync"; readonly message: Uint8Array }
   | { readonly kind: "internal-error"; readonly message: string; readonly suppressedCount: number }
   | { readonly kind: "ended"; readonly reason: "stopped" | "gone" };

@@ -25,6 +25,8 @@ export class DatapathEndedError extends Error {
 }
 
 export class DatapathThread {
+  /** Takes synchronisation messages to be sent to other directors. */
+  onSyncMessage: (message: Uint8Array) => void = () => {};
   /** Settles when the thread has ended, however. Never rejects. */
   readonly ended: Promise<DatapathEnd>;
   readonly #worker: Worker;
@@ -108,6 +110,9 @@ export class DatapathThread {
         return;
       case "trace":
         this.#traces.get(report.id)?.(report.line);
+        return;
+      case "sync":
+        this.onSyncMessage(report.message);
         return;
       case "internal-error":
         this.#onInternalError(report.message, report.suppressedCount);

@@ -11,6 +11,7 @@ import { TunDatapath } from "../datapath/tun/tun-datapath.ts";
 import { Wake } from "../datapath/tun/wake.ts";
 import { Director } from "../nat/director.ts";
 import { SCHEDULERS } from "../schedulers/registry.ts";
+import { DirectorSync } from "../sync/director-sync.ts";
 import { parseAddress } from "../wire/address.ts";
 import type {
   DatapathMethod,
@@ -35,6 +36,7 @@ const director = new Director({
   now: milliseconds(performance.now()),
 });
 const control = new DirectorControl(director);
+const sync = new DirectorSync(director, (message) => report({ kind: "sync", message }));
 const datapath = new TunDatapath({ ...data.device, close: () => {} }); // the main thread closes what it opened
 const trace = new PacketTrace((id, line) => report({ kind: "trace", id, line }), Date.now);
 const loop = new PacketLoop({
@@ -84,6 +86,10 @@ const HANDLERS: Handlers = {
     trace.stop(id);
     if (trace.isEmpty) loop.tap = undefined;
   },
+  startSync: (part) => sync.start(part),
+  stopSync: ({ role }) => sync.stop(role),
+  flushSync: () => sync.flush(),
+  receiveSync: ({ messages }, now) => sync.receive(messages, now),
   stop: () => loop.stop(),
 };
 

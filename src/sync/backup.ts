@@ -19,7 +19,7 @@ import type { ServiceBook } from "../nat/service-book.ts";
 import { VirtualService } from "../nat/virtual-service.ts";
 import { Flow, Protocol } from "../wire/flow.ts";
 import { type SyncEntry, SyncFlag } from "./entry.ts";
-import { type MessageFault, MessageReader } from "./message.ts";
+import { MessageReader } from "./message.ts";
 
 export interface BackupCounters {
   receivedMessages: number;
@@ -54,8 +54,6 @@ export class SyncBackup {
     refusedEntries: 0,
     overflowEntries: 0,
   };
-  /** The last message that could not be read: why. */
-  lastFault: MessageFault | undefined;
   readonly #director: Director;
   readonly #table: ConnectionTable;
   readonly #services: ServiceBook;
@@ -85,9 +83,8 @@ export class SyncBackup {
     const { counters } = this;
     const reader = this.#reader;
     counters.receivedMessages++;
-    const fault = reader.attach(message);
-    if (fault !== undefined) {
-      this.#fail(fault);
+    if (reader.attach(message) !== undefined) {
+      counters.faultyMessages++;
       return;
     }
     if (this.#syncId !== 0 && reader.syncId !== this.#syncId) {
@@ -98,12 +95,7 @@ export class SyncBackup {
     let outcome = reader.next();
     for (; outcome === "entry"; outcome = reader.next()) this.#take(reader.entry, nowTick);
     counters.refusedEntries += reader.skippedCount;
-    if (outcome !== "end") this.#fail(outcome);
-  }
-
-  #fail(fault: MessageFault): void {
-    this.counters.faultyMessages++;
-    this.lastFault = fault;
+    if (outcome !== "end") counters.faultyMessages++;
   }
 
   #take(entry: SyncEntry, nowTick: number): void {

@@ -9,6 +9,11 @@ import { type MasterCounters, type MasterOptions, SyncMaster } from "./master.ts
 
 export type SyncRole = "master" | "backup";
 
+export interface SyncPart extends MasterOptions {
+  readonly role: SyncRole;
+}
+
+/** Of the roles that are played. */
 export interface SyncCounters {
   readonly master?: Readonly<MasterCounters>;
   readonly backup?: Readonly<BackupCounters>;
@@ -26,17 +31,16 @@ export class DirectorSync {
     this.#send = send;
   }
 
-  startMaster(options: MasterOptions): void {
-    const { connections, services } = this.#director;
-    this.#master = new SyncMaster(connections, services, options, this.#send);
-    this.#director.observer = this.#master;
-  }
-
-  /** @param syncId - whose messages count; 0: everybody's */
-  startBackup(syncId: number): void {
-    this.#backup = new SyncBackup(this.#director, syncId, (record, state) =>
-      this.#master?.begin(record, state),
-    );
+  start({ role, ...options }: SyncPart): void {
+    const director = this.#director;
+    if (role === "backup") {
+      this.#backup = new SyncBackup(director, options.syncId, (record, state) =>
+        this.#master?.begin(record, state),
+      );
+    } else {
+      this.#master = new SyncMaster(director.connections, director.services, options, this.#send);
+      director.observer = this.#master;
+    }
   }
 
   /** What was learnt stays in the table. */
@@ -51,17 +55,14 @@ export class DirectorSync {
   }
 
   /** Send what waits for its message to fill. To be called about once a second. */
-  flush(): void {
+  flush(): SyncCounters {
     this.#master?.flush();
+    const [master, backup] = [this.#master?.counters, this.#backup?.counters];
+    return { ...(master && { master }), ...(backup && { backup }) };
   }
 
   /** Take messages over, as far as they can be understood. */
   receive(messages: readonly Uint8Array[], now: Milliseconds): void {
     for (const message of messages) this.#backup?.receive(message, now);
-  }
-
-  get counters(): SyncCounters {
-    const [master, backup] = [this.#master?.counters, this.#backup?.counters];
-    return { ...(master && { master: { ...master } }), ...(backup && { backup: { ...backup } }) };
   }
 }

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseAddress } from "../wire/address.ts";
 import { SyncEntry, SyncFlag } from "./entry.ts";
-import { ENTRY_BYTES_MAX, MessageReader, MessageWriter, type SyncVersion } from "./message.ts";
+import { MESSAGE_BYTES_MIN, MessageReader, MessageWriter, type SyncVersion } from "./message.ts";
 
 const bytesOf = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex.replaceAll(/\s/g, ""), "hex"));
 const hexOf = (bytes: Uint8Array | undefined): string | undefined =>
@@ -165,7 +165,7 @@ describe("writing", () => {
         fc.array(fields, { minLength: 1, maxLength: 12 }),
         fc.integer({ min: 0, max: 255 }),
         (list, syncId) => {
-          const writer = new MessageWriter(12 * ENTRY_BYTES_MAX + 8, syncId, version);
+          const writer = new MessageWriter(12 * MESSAGE_BYTES_MIN, syncId, version);
           const entries = list.map((one) => entryOf(one, version));
           for (const entry of entries) expect(writer.add(entry)).toBe(true);
           const message = writer.take();

@@ -68,9 +68,9 @@ const OptionType = { sequence: 1, engineData: 2, engineName: 3 } as const;
 /** Who does not know an option with this bit passes over it. */
 const OPTION_MAY_BE_SKIPPED = 0x40;
 const ENGINE_NAME_BYTES_MAX = 16;
-/** Largest entry: IPv6 with every option. */
-export const ENTRY_BYTES_MAX =
-  ENTRY_BYTES[6] + (2 + SEQUENCE_BYTES) + (2 + 255) + (2 + ENGINE_NAME_BYTES_MAX);
+/** Room for the largest entry: IPv6 with every option. */
+export const MESSAGE_BYTES_MIN =
+  HEADER_BYTES[1] + ENTRY_BYTES[6] + (2 + SEQUENCE_BYTES) + (2 + 255) + (2 + ENGINE_NAME_BYTES_MAX);
 
 /** Why a message, or the rest of one, was not read. */
 export type MessageFault =
@@ -236,7 +236,7 @@ export class MessageWriter {
   #entryCount = 0;
 
   /**
-   * @param bytesMax - longest message; at least a header and one entry without options
+   * @param bytesMax - longest message; MESSAGE_BYTES_MIN at least
    * @param syncId - 0..255
    */
   constructor(bytesMax: number, syncId: number, version: SyncVersion = 1) {

@@ -113,12 +113,12 @@ class Member {
   }
 
   master(options: Partial<MasterOptions> = {}): this {
-    this.sync.startMaster({ syncId: 7, lengthMax: 1472, ...options });
+    this.sync.start({ role: "master", syncId: 7, lengthMax: 1472, ...options });
     return this;
   }
 
   backup(syncId = 7): this {
-    this.sync.startBackup(syncId);
+    this.sync.start({ role: "backup", syncId, lengthMax: 1472 });
     return this;
   }
 
