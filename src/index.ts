@@ -20,6 +20,7 @@ export { type Config, type ConfigResult, parseConfig } from "./control/config/co
 export { type ConfigIssue, formatIssue } from "./control/config/issue.ts";
 export { DirectorControl } from "./control/director-control.ts";
 export type * from "./control/director-status.ts";
+export type { NewConnection, SchedulerModule, SchedulerServer } from "./control/scheduler-plugin.ts";
 export type * from "./nat/configuration.ts";
 export type { Scheduler, SchedulerRegistry } from "./nat/contracts/scheduler.ts";
 export { Director, type DirectorOptions } from "./nat/director.ts";
