@@ -9,7 +9,7 @@ const PATH_CHARACTERS_MAX = 4096;
 
 /** @param schedulers - that there are */
 export const schedulerName = (schedulers: readonly string[]) =>
-  choice(schedulers, "How a server is picked for a new connection.").meta({
+  choice(schedulers, "How a server is picked for a new connection.", {
     anyOf: [{ enum: schedulers }, { type: "string", pattern: NAME_PATTERN }],
   });
 

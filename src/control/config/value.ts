@@ -51,8 +51,13 @@ export function numeral<const T extends number>(options: readonly T[], descripti
   });
 }
 
-export function choice<const T extends string>(options: readonly T[], description: string) {
-  return leaf({ enum: options, description }, (input): Parsed<T> => {
+/** One of a few words. @param json - what editors are told, where there may be more words than this build knows */
+export function choice<const T extends string>(
+  options: readonly T[],
+  description: string,
+  json: JsonSchemaPart = { enum: options },
+) {
+  return leaf({ ...json, description }, (input): Parsed<T> => {
     const option = options.find((candidate) => candidate === input);
     return option === undefined ? { wanted: `one of ${options.join(", ")}` } : { value: option };
   });
@@ -84,9 +89,7 @@ export function mapping<S extends z.ZodRawShape>(shape: S, description: string) 
     .meta({ description });
 }
 
-export const list = <S extends z.ZodType>(item: S, max: number, description: string, min = 0) =>
-  z
-    .array(item, { error: "a list" })
-    .min(min, { error: `at least ${min}` })
-    .max(max, { error: `at most ${max}` })
-    .meta({ description });
+export function list<S extends z.ZodType>(item: S, max: number, description: string, min = 0) {
+  const items = z.array(item, { error: "a list" }).max(max, { error: `at most ${max}` });
+  return (min === 0 ? items : items.min(min, { error: `at least ${min}` })).meta({ description });
+}
