@@ -185,7 +185,8 @@ export class Director {
   }
 
   /** What becomes of the connections of this destination now that it is removed. */
-  removalPolicy({ service }: Destination): RemovalPolicy {
+  removalPolicy({ service, isDetached }: Destination): RemovalPolicy {
+    if (isDetached) return "drain";
     const { ipvs, removal } = this.#settings;
     return service.removal ?? (ipvs.expire_nodest_conn === 1 ? "expire" : removal);
   }
@@ -251,16 +252,18 @@ export class Director {
     this.defence.sweep(connections, services, bindings, this.#randomU32, this.#nowTick, LOOKS_PER_ADVANCE);
   }
 
-  /** Look at some more entries of removed destinations. */
+  /** Look at some more entries of removed destinations; a template goes with the last entry that hangs on it. */
   #sweep(): void {
-    const { connections } = this;
+    const { connections, bindings } = this;
     const end = Math.max(0, this.#sweepCursor - LOOKS_PER_ADVANCE);
     while (this.#sweepCursor > end) {
       const record = --this.#sweepCursor;
-      if (!connections.isLive(record) || connections.isTemplate(record)) continue;
+      if (!connections.isLive(record) || connections.controlledCount(record) > 0) continue;
       const destination = this.services.destination(connections.server(record));
-      if (destination.isAvailable || connections.controlledCount(record) > 0) continue;
-      if (this.removalPolicy(destination) === "expire") this.bindings.remove(record);
+      if (destination.isAvailable || this.removalPolicy(destination) !== "expire") continue;
+      const controller = connections.controller(record);
+      bindings.remove(record);
+      if (controller >= 0 && connections.controlledCount(controller) === 0) bindings.remove(controller);
     }
   }
 
@@ -333,7 +336,6 @@ export class Director {
     isToClient: boolean,
     destination: Destination,
   ): Verdict | undefined {
-    if (this.connections.hasFlag(record, ConnectionFlag.masquerade)) return undefined;
     switch (this.removalPolicy(destination)) {
       case "drain":
         return undefined;
@@ -342,7 +344,7 @@ export class Director {
       case "reset":
         if (!isToClient && this.#isStarting(packet, flow)) break;
         // It stays for a moment, so that the other end is told as well.
-        this.#states.close(record, flow);
+        this.#states.close(record, destination);
         return this.#answers.refuse(packet, flow, "destination-removed");
       case "reschedule":
         if (isToClient || flow.protocol !== Protocol.udp) return undefined;
@@ -433,13 +435,17 @@ export class Director {
   #outward(packet: Packet, flow: Flow): Verdict {
     const masquerading = this.masquerade.find(flow);
     if (masquerading !== undefined) return this.#masquerade(packet, flow, masquerading);
-    if (this.#settings.ipvs.nat_icmp_send === 1 && this.services.isFromServer(flow)) {
-      const isEnd =
-        (flow.tcpFlags & TcpFlag.rst) !== 0 ||
-        (flow.protocol === Protocol.sctp && firstSctpChunk(packet, flow) === SctpChunk.abort);
-      if (!isEnd) return this.#answers.ownError(packet, flow, PORT_UNREACHABLE, 0, "no-destination");
-    }
-    return this.#pass(packet, flow);
+    const verdict = this.#pass(packet, flow);
+    if (verdict !== PASS || !this.#isStray(packet, flow)) return verdict;
+    // As in the kernel, the packet that is quoted has lost its hop already.
+    return this.#answers.ownError(packet, flow, PORT_UNREACHABLE, 0, "no-destination");
+  }
+
+  /** nat_icmp_send: a server's packet of a connection that is none any more, and that does not end it itself. */
+  #isStray(packet: Packet, flow: Flow): boolean {
+    if (this.#settings.ipvs.nat_icmp_send === 0 || !this.services.isFromServer(flow)) return false;
+    if ((flow.tcpFlags & TcpFlag.rst) !== 0) return false;
+    return flow.protocol !== Protocol.sctp || firstSctpChunk(packet, flow) !== SctpChunk.abort;
   }
 
   #masquerade(packet: Packet, flow: Flow, masquerading: Masquerading): Verdict {
