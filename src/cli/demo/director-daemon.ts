@@ -26,7 +26,7 @@ export class DirectorDaemon {
   readonly environment: { readonly VSNAT_SOCKET: string };
   #program: Program | undefined;
 
-  constructor(laboratory: Laboratory, namespace: Namespace) {
+  constructor(laboratory: Pick<Laboratory, "directory">, namespace: Namespace) {
     this.#namespace = namespace;
     this.file = join(laboratory.directory, "founding.yaml");
     this.environment = { VSNAT_SOCKET: join(laboratory.directory, "vsnat.sock") };
@@ -45,6 +45,12 @@ export class DirectorDaemon {
     this.#program = this.#namespace.start(command, { env: this.environment });
     await this.#program.waitFor(/\bready\b/i);
     return this.#program;
+  }
+
+  /** Write another configuration and have the daemon read it. */
+  async reload(configuration: string, ...args: readonly string[]): Promise<ProgramEnd> {
+    await writeFile(this.file, configuration);
+    return this.vsnat("reload", ...args);
   }
 
   /** `vsnat ARGS` beside the daemon, e.g. `vsnat("status", "--json")`. */
