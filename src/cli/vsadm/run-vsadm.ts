@@ -34,8 +34,8 @@ export interface VsadmIo {
   complain(text: string): void;
 }
 
-/** So many edits go to the daemon at once: some 300 bytes each, of the mebibyte it reads. */
-const EDITS_PER_REQUEST_MAX = 1000;
+/** So many edits go to the daemon at once: all that POST /v1/edits takes. */
+const EDITS_PER_REQUEST_MAX = 10_000;
 const KERNEL_REFUSES = 255;
 
 /** @returns the exit status. @throws CommandFailure when the daemon cannot be asked */
