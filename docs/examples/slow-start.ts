@@ -24,11 +24,14 @@ export function pick(
   let best: SchedulerServer | undefined;
   let bestCost = Number.POSITIVE_INFINITY;
   for (const server of servers) {
-    if (!sinceMs.has(server)) sinceMs.set(server, isBeginning ? nowMs - SLOW_START_MS : nowMs);
+    let since = sinceMs.get(server);
+    if (since === undefined) {
+      since = isBeginning ? nowMs - SLOW_START_MS : nowMs;
+      sinceMs.set(server, since);
+    }
     if (!server.isEligible) continue;
-    const age = (nowMs - sinceMs.get(server)!) / SLOW_START_MS;
-    const weight = server.weight * Math.min(1, Math.max(LEAST_SHARE, age));
-    const cost = (server.activeConnections + 1) / weight;
+    const share = Math.min(1, Math.max(LEAST_SHARE, (nowMs - since) / SLOW_START_MS));
+    const cost = (server.activeConnections + 1) / (server.weight * share);
     if (cost < bestCost) {
       best = server;
       bestCost = cost;

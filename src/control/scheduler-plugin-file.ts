@@ -5,30 +5,27 @@
 import { readFileSync } from "node:fs";
 import { milliseconds } from "../base/environment.ts";
 import { Flow, Protocol } from "../wire/flow.ts";
-import type { SchedulerPlugin } from "./scheduler-plugin.ts";
+import type { SchedulerPlugin } from "./config/config.ts";
+import type { PluginCode } from "./scheduler-plugin.ts";
 import { NO_SERVER } from "./scheduler-plugin-guest.ts";
 import { SandboxEngine, type SandboxServer } from "./scheduler-plugin-sandbox.ts";
 
 const MODULE_BYTES_MAX = 256 * 1024;
 
 /** What cannot be used, and why. */
-export interface PluginMistake {
-  readonly name: string;
-  readonly file: string;
+export interface PluginMistake extends SchedulerPlugin {
   readonly message: string;
 }
 
 export interface PluginReading {
   /** Those that can be used. */
-  readonly plugins: readonly SchedulerPlugin[];
+  readonly plugins: readonly PluginCode[];
   readonly mistakes: readonly PluginMistake[];
 }
 
 /** Read modules and let each pick once. */
-export async function readSchedulerPlugins(
-  files: readonly { readonly name: string; readonly file: string }[],
-): Promise<PluginReading> {
-  const plugins: SchedulerPlugin[] = [];
+export async function readSchedulerPlugins(files: readonly SchedulerPlugin[]): Promise<PluginReading> {
+  const plugins: PluginCode[] = [];
   const mistakes: PluginMistake[] = [];
   if (files.length === 0) return { plugins, mistakes };
   const engine = await SandboxEngine.load();
@@ -56,7 +53,7 @@ async function codeOf(file: string): Promise<string> {
 }
 
 /** @throws SandboxError */
-function tryOut(engine: SandboxEngine, plugin: SchedulerPlugin): void {
+function tryOut(engine: SandboxEngine, plugin: PluginCode): void {
   const sandbox = engine.open(plugin, 1);
   try {
     sandbox.arrange(TRIAL_SERVERS);

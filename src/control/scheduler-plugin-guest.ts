@@ -13,7 +13,9 @@ export const SERVER_NUMBERS = 4;
 /** What `pick` answers besides an index. */
 export const NOBODY = -1;
 export const NO_SERVER = -2;
-const CONSTANTS = { CONNECTION_NUMBERS, SERVER_NUMBERS, NOBODY, NO_SERVER };
+/** Past every block. */
+const NOWHERE = 2 ** 30;
+const CONSTANTS = { CONNECTION_NUMBERS, SERVER_NUMBERS, NOBODY, NO_SERVER, NOWHERE };
 
 export interface Guest {
   /** @returns what is wrong with the module, or nothing */
@@ -39,9 +41,10 @@ function guest(addressOf: (whose: "client" | "virtual") => string, seed: number)
   };
 
   let block = new Float64Array(CONNECTION_NUMBERS);
+  // Getters are what a pick spends its time in: one access each, no call.
   class Server implements SchedulerServer {
-    /** In the list; -1: it is no longer there. */
-    #index = -1;
+    /** In the block; of one that is no longer there: behind its end, where nothing is. */
+    #at = NOWHERE;
     readonly address: string;
     readonly port: number;
 
@@ -52,31 +55,26 @@ function guest(addressOf: (whose: "client" | "virtual") => string, seed: number)
     }
 
     get weight(): number {
-      return this.#number(0);
+      return block[this.#at] ?? 0;
     }
     get activeConnections(): number {
-      return this.#number(1);
+      return block[this.#at + 1] ?? 0;
     }
     get inactiveConnections(): number {
-      return this.#number(2);
+      return block[this.#at + 2] ?? 0;
     }
     get isOverloaded(): boolean {
-      return this.#number(3) !== 0;
+      return block[this.#at + 3] === 1;
     }
     get isEligible(): boolean {
-      return this.weight > 0 && !this.isOverloaded;
+      return block[this.#at]! > 0 && block[this.#at + 3] === 0;
     }
 
-    static place(server: Server, index: number): void {
-      server.#index = index;
+    static place(server: Server, at: number): void {
+      server.#at = at;
     }
-    static indexOf(value: unknown): number {
-      return typeof value === "object" && value !== null && #index in value ? value.#index : -1;
-    }
-
-    /** One that was removed has the weight 0 and no connections. */
-    #number(which: number): number {
-      return this.#index < 0 ? 0 : block[CONNECTION_NUMBERS + SERVER_NUMBERS * this.#index + which]!;
+    static placeOf(value: unknown): number {
+      return typeof value === "object" && value !== null && #at in value ? value.#at : NOWHERE;
     }
   }
 
@@ -116,10 +114,10 @@ function guest(addressOf: (whose: "client" | "virtual") => string, seed: number)
     },
     arrange(list) {
       const known = new Map(servers.map((server) => [`${server.address} ${server.port}`, server]));
-      for (const server of servers) Server.place(server, -1);
+      for (const server of servers) Server.place(server, NOWHERE);
       servers = (JSON.parse(list) as [string, number][]).map(([address, port], index) => {
         const server = known.get(`${address} ${port}`) ?? new Server(address, port);
-        Server.place(server, index);
+        Server.place(server, CONNECTION_NUMBERS + SERVER_NUMBERS * index);
         return server;
       });
       // Sorting it in place would be a mistake that shows nowhere else.
@@ -134,8 +132,8 @@ function guest(addressOf: (whose: "client" | "virtual") => string, seed: number)
       }
       const picked = scheduler.pick?.(servers, connection);
       if (picked === undefined || picked === null) return NOBODY;
-      const index = Server.indexOf(picked);
-      return index < 0 ? NO_SERVER : index;
+      const at = Server.placeOf(picked);
+      return at === NOWHERE ? NO_SERVER : (at - CONNECTION_NUMBERS) / SERVER_NUMBERS;
     },
   };
 }

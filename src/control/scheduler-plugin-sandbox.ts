@@ -24,7 +24,7 @@ import type { Milliseconds } from "../base/environment.ts";
 import type { Destination } from "../nat/destination.ts";
 import { formatAddress } from "../wire/address.ts";
 import type { Flow } from "../wire/flow.ts";
-import type { SchedulerPlugin } from "./scheduler-plugin.ts";
+import type { PluginCode } from "./scheduler-plugin.ts";
 import {
   CONNECTION_NUMBERS,
   GUEST_CODE,
@@ -94,7 +94,7 @@ export class SandboxEngine {
    * @param seed - of its Math.random
    * @throws SandboxError
    */
-  open(plugin: SchedulerPlugin, seed: number): Sandbox {
+  open(plugin: PluginCode, seed: number): Sandbox {
     if (this.#count === SANDBOXES_MAX)
       throw new SandboxError(
         `there are ${SANDBOXES_MAX} services with schedulers of your own already`,
@@ -134,7 +134,7 @@ export class Sandbox {
   }
 
   /** @throws SandboxError */
-  begin({ code, file }: SchedulerPlugin, seed: number): void {
+  begin({ code, file }: PluginCode, seed: number): void {
     const context = this.#context;
     this.#allow(START_STEPS_MAX);
     const addressOf = context.newFunction("addressOf", (whose) => {

@@ -1,4 +1,5 @@
 /** A user's own scheduler: what its module is given and has to give. docs/schedulers.md tells it to people. */
+import type { SchedulerPlugin } from "./config/config.ts";
 
 /** A real server of the service, as it is at this moment. One object for as long as the server is in the service. */
 export interface SchedulerServer {
@@ -39,11 +40,7 @@ export interface SchedulerModule {
 }
 
 /** A module on its way to the datapath thread. */
-export interface SchedulerPlugin {
-  /** By which services ask for it. */
-  readonly name: string;
-  /** Where it came from, for messages. */
-  readonly file: string;
+export interface PluginCode extends SchedulerPlugin {
   /** JavaScript. */
   readonly code: string;
 }

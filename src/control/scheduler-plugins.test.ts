@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -45,6 +45,15 @@ describe("the example", () => {
     expect(it.opens(10)).toBe("C".repeat(10));
     close({ it });
   });
+});
+
+test("the module in docs/schedulers.md does what it says", () => {
+  const text = readFileSync(new URL("../../docs/schedulers.md", import.meta.url), "utf8");
+  const { it, failures } = service(/^```js\n(.*?)^```$/ms.exec(text)![1]!);
+  it.load(98, 0, 0);
+  expect(it.opens(4)).toBe("AABB");
+  expect(failures).toEqual([]);
+  close({ it });
 });
 
 describe("a module sees", () => {

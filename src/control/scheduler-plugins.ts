@@ -10,7 +10,7 @@ import { isEligible } from "../schedulers/selection.ts";
 import { weightedLeastConnection } from "../schedulers/weighted-least-connection.ts";
 import { formatAddress } from "../wire/address.ts";
 import type { Flow } from "../wire/flow.ts";
-import type { SchedulerPlugin } from "./scheduler-plugin.ts";
+import type { PluginCode } from "./scheduler-plugin.ts";
 import { NOBODY } from "./scheduler-plugin-guest.ts";
 import { type Sandbox, type SandboxEngine, SandboxError } from "./scheduler-plugin-sandbox.ts";
 
@@ -23,7 +23,7 @@ export class SchedulerPlugins {
   readonly #registry: Record<string, SchedulerRegistry[string]> = { ...SCHEDULERS };
   readonly #engine: SandboxEngine;
   readonly #onFailure: (message: string) => void;
-  #plugins: readonly SchedulerPlugin[] = [];
+  #plugins: readonly PluginCode[] = [];
   readonly #live = new Set<PluginScheduler>();
 
   /** @param onFailure - told at most twice of each service */
@@ -37,7 +37,7 @@ export class SchedulerPlugins {
    * These plug-ins and no others from now on. Services at work begin anew with a module that changed, without what it
    * remembered; a module that is gone goes on where it is at work.
    */
-  use(plugins: readonly SchedulerPlugin[]): void {
+  use(plugins: readonly PluginCode[]): void {
     for (const { name } of this.#plugins) delete this.#registry[name];
     const old = this.#plugins;
     this.#plugins = plugins;
@@ -49,7 +49,7 @@ export class SchedulerPlugins {
     }
   }
 
-  #make(plugin: SchedulerPlugin, context: SchedulerContext): Scheduler {
+  #make(plugin: PluginCode, context: SchedulerContext): Scheduler {
     const scheduler = new PluginScheduler(plugin, context, {
       engine: this.#engine,
       onFailure: this.#onFailure,
@@ -78,7 +78,7 @@ class PluginScheduler implements Scheduler {
   #firstFailure = "";
   #isStale = true;
 
-  constructor(plugin: SchedulerPlugin, context: SchedulerContext, host: Host) {
+  constructor(plugin: PluginCode, context: SchedulerContext, host: Host) {
     this.name = plugin.name;
     this.#context = context;
     this.#host = host;
@@ -95,7 +95,7 @@ class PluginScheduler implements Scheduler {
   }
 
   /** Run the module, or another in its place. */
-  begin(plugin: SchedulerPlugin): void {
+  begin(plugin: PluginCode): void {
     this.#sandbox?.close();
     this.#sandbox = undefined;
     this.#file = plugin.file;
