@@ -7,7 +7,13 @@ import { ConnectionFlag, type ConnectionTable, TICK_MS } from "./connection-tabl
 import type { Defence } from "./defence.ts";
 import type { Destination } from "./destination.ts";
 import { isEchoProtocol } from "./echo.ts";
-import { firstSctpChunk, nextSctpState, SCTP_ESTABLISHED, secondSctpChunk } from "./protocol/sctp.ts";
+import {
+  firstSctpChunk,
+  nextSctpState,
+  SCTP_CLOSED,
+  SCTP_ESTABLISHED,
+  secondSctpChunk,
+} from "./protocol/sctp.ts";
 import { nextTcpState, TCP_IS_ACTIVE, TCP_STATE, TcpSide } from "./protocol/tcp.ts";
 import { sctpTimeoutList, tcpTimeoutList } from "./timeouts.ts";
 
@@ -66,10 +72,7 @@ export class ConnectionStates {
         table.setState(record, after);
         if (isEstablished) this.#bindings.assure(record);
       }
-      if (table.hasFlag(record, ConnectionFlag.inactive) === isActive) {
-        table.setFlag(record, ConnectionFlag.inactive, !isActive);
-        destination.move(!isActive);
-      }
+      this.#count(record, isActive, destination);
     } else if (isEchoProtocol(protocol)) ticks = toTicks(ECHO_SECONDS);
     else if (side === TcpSide.output) this.#bindings.assure(record);
     this.#restart(record, ticks);
@@ -80,10 +83,22 @@ export class ConnectionStates {
     this.#restart(record, toTicks(NEW_ENTRY_SECONDS));
   }
 
-  /** End a connection before its time, without forgetting it at once. */
-  close(record: number, flow: Flow): void {
-    if (flow.protocol === Protocol.tcp) this.#table.setState(record, TCP_STATE.close);
-    this.#restart(record, this.#tcpTicks[TCP_STATE.close]!);
+  /** End a connection before its time, without forgetting it at once. To do so again prolongs nothing. */
+  close(record: number, destination: Destination): void {
+    const table = this.#table;
+    const protocol = table.protocol(record);
+    if (protocol === Protocol.tcp) table.setState(record, TCP_STATE.close);
+    else if (protocol === Protocol.sctp) table.setState(record, SCTP_CLOSED);
+    this.#count(record, false, destination);
+    const ticks = this.#tcpTicks[TCP_STATE.close]!;
+    if (table.timeout(record) > ticks) this.#restart(record, ticks);
+  }
+
+  #count(record: number, isActive: boolean, destination: Destination): void {
+    const table = this.#table;
+    if (table.hasFlag(record, ConnectionFlag.inactive) !== isActive) return;
+    table.setFlag(record, ConnectionFlag.inactive, !isActive);
+    destination.move(!isActive);
   }
 
   #restart(record: number, ticks: number): void {
