@@ -81,8 +81,8 @@ export function formatStatus(status: Status, paint: Paint): string[] {
   if (services.length === 0) lines.push("no services");
   for (const { schedulerFailure, ...service } of services) {
     if (schedulerFailure === undefined) continue;
-    const problem = `scheduler ${service.scheduler} was given up, wlc is in its place: ${printable(schedulerFailure)}`;
-    lines.push(`${formatListen(service)}: ${paint("red", problem)}`);
+    const problem = `scheduler ${service.scheduler}: ${printable(schedulerFailure)}`;
+    lines.push(`${formatListen(service)} ${paint("red", problem)}`);
   }
   if (manual.length > 0) lines.push("", "changed by hand", ...manual.map((one) => `  ${manualLine(one)}`));
   const reasons = Object.entries(drops).sort((a, b) => b[1] - a[1]);

@@ -24,7 +24,7 @@ export function withFixedPart(wanted: Config, running: Config): Config {
       settings: { ...wanted.director.settings, connectionsMax, fragmentBytesMax },
     },
     host: { ...wanted.host, ...host },
-    schedulerPlugins: running.schedulerPlugins,
+    schedulerPlugins: wanted.schedulerPlugins,
   };
 }
 
@@ -34,12 +34,7 @@ export function restartPaths(running: Config, wanted: Config): string[] {
     (key) => running.director.settings[key] !== wanted.director.settings[key],
   );
   const host = FIXED_HOST_KEYS.filter((key) => running.host[key] !== wanted.host[key]);
-  const hasOtherPlugins = !isDeepStrictEqual(running.schedulerPlugins, wanted.schedulerPlugins);
-  return [
-    ...limits.map((key) => SETTING_PATHS[key]),
-    ...host.map((key) => `host.${key}`),
-    ...(hasOtherPlugins ? ["schedulers"] : []),
-  ];
+  return [...limits.map((key) => SETTING_PATHS[key]), ...host.map((key) => `host.${key}`)];
 }
 
 /** What is neither a service nor a server and differs. */

@@ -20,11 +20,14 @@ import type { Change } from "./director-control.ts";
 import type { ConnectionStatus, DirectorStatus, MasqueradeStatus } from "./director-status.ts";
 import type { Edit, EditOutcome, ManualChange } from "./edit.ts";
 import { Host } from "./host.ts";
-import { edit } from "./layer-edit.ts";
+import { editAll } from "./layer-edit.ts";
 import { conflicts, discard, type Layers, makeLayers, reload } from "./layers.ts";
 import type { Log } from "./log.ts";
 import { manualChanges } from "./manual-changes.ts";
-import { ManualFileError, readManualFile, setAside, writeManualFile } from "./manual-file.ts";
+import { restoreLayers, writeManualFile } from "./manual-file.ts";
+import { NOTHING_MANUAL } from "./manual-layer.ts";
+import type { PluginCode } from "./scheduler-plugin.ts";
+import { readSchedulerPlugins } from "./scheduler-plugin-file.ts";
 import { SyncDaemons } from "./sync-daemons.ts";
 import type { TraceFilter } from "./trace-filter.ts";
 
@@ -84,14 +87,22 @@ export class Daemon {
    * @throws DaemonError
    */
   static async start(file: Config, log: Log, manualFile: string): Promise<Daemon> {
-    const layers = startLayers(file, log, manualFile);
+    const plugins = await readPlugins(file);
+    const layers = attempt(() => {
+      return restoreLayers(makeLayers(file.director, schedulerNames(file)), manualFile, log);
+    });
     const config = effectiveConfig(file, layers);
     const host = attempt(() => new Host(config.host.device));
     let device: TunDevice | undefined;
     try {
       for (const command of host.leftovers)
         log("info", `undone, left by a vsnat that was killed: ${command}`);
-      refuseUnfitHost(host, config, log);
+      try {
+        refuseUnfitHost(host, config, log);
+      } catch (error) {
+        if (layers.manual === NOTHING_MANUAL || !(error instanceof DaemonError)) throw error;
+        throw new DaemonError(`${error.message}\nWhat was changed by hand is part of this: ${manualFile}`);
+      }
       const { queueLength } = config.host;
       const processors = planProcessors(config.host.processor, allowedProcessors());
       device = attempt(() =>
@@ -99,7 +110,7 @@ export class Daemon {
       );
       const daemon = new Daemon(file, layers, manualFile, log, host, device, processors.loop);
       try {
-        await daemon.#begin();
+        await daemon.#begin(plugins);
         return daemon;
       } catch (error) {
         const end = await daemon.#thread.stop();
@@ -147,7 +158,9 @@ export class Daemon {
     });
   }
 
-  async #begin(): Promise<void> {
+  async #begin(plugins: readonly PluginCode[]): Promise<void> {
+    this.#thread.onWarning = (message) => this.#log("warning", message);
+    await this.#thread.request("useSchedulers", plugins);
     await this.#thread.request("apply", this.#layers.effective);
     this.#host.apply(this.config, NOTHING_DRAINS);
     await this.#thread.request("setPaths", this.#host.paths(this.config, NOTHING_DRAINS));
@@ -188,10 +201,12 @@ export class Daemon {
   /** Change what runs by hand. All that can be done is done in one step. @returns the outcomes, in order. */
   edit(edits: readonly Edit[]): Promise<EditOutcome[]> {
     return this.#enqueue(async () => {
-      let result = editAll(this.#layers, edits, () => undefined);
+      let result = editAll(this.#layers, edits, new Date());
       if (this.#newHostErrors(result.layers).length > 0) {
         // One of them at least asks too much of this host: which one shows when they are made one after the other.
-        result = editAll(this.#layers, edits, (layers) => this.#newHostErrors(layers)[0]?.message);
+        result = editAll(this.#layers, edits, new Date(), (layers) => {
+          return this.#newHostErrors(layers)[0]?.message;
+        });
       }
       const { layers, outcomes } = result;
       if (layers !== this.#layers) {
@@ -225,7 +240,8 @@ export class Daemon {
       const file = withFixedPart(wanted, this.#file);
       const discarded = options.discardEdits ? manualChanges(this.#layers) : [];
       const base = options.discardEdits ? discard(this.#layers) : this.#layers;
-      const { layers, overriding } = reload(base, file.director);
+      const plugins = await readPlugins(file);
+      const { layers, overriding } = reload(base, file.director, schedulerNames(file));
       const problems = conflicts(layers);
       if (problems.length > 0) {
         const advice = "vsnat reload --discard-edits drops what was changed by hand";
@@ -234,6 +250,7 @@ export class Daemon {
         );
       }
       refuseUnfitHost(this.#host, effectiveConfig(file, layers), this.#log);
+      await this.#thread.request("useSchedulers", plugins);
       const changes = await this.#run(file, layers);
       this.#announce();
       const settings = changedPaths(before, this.config);
@@ -344,55 +361,19 @@ function threadFailure(error: Error, { director: { settings } }: Config): Error 
 
 const effectiveConfig = (file: Config, layers: Layers): Config => ({ ...file, director: layers.effective });
 
-/** The file's layer, with what was changed by hand before the last stop. */
-function startLayers(file: Config, log: Log, manualFile: string): Layers {
-  const names = [...Object.keys(SCHEDULERS), ...file.schedulerPlugins.map(({ name }) => name)];
-  const layers = makeLayers(file.director, names);
-  try {
-    const manual = readManualFile(manualFile);
-    if (manual === undefined) return layers;
-    const restored = makeLayers(file.director, names, manual);
-    const problems = conflicts(restored);
-    if (problems.length > 0) throw new ManualFileError(problems.join("; "));
-    const count = manualChanges(restored).length;
-    log(
-      "info",
-      `${count} changes made by hand taken over (vsnat status lists them, vsnat reload --discard-edits drops them)`,
-    );
-    return restored;
-  } catch (error) {
-    if (!(error instanceof ManualFileError)) throw error;
-    const aside = attempt(() => setAside(manualFile));
-    log(
-      "warning",
-      `Cannot take over what was changed by hand: ${manualFile}: ${error.message}. It is ${aside} now; the configuration file alone counts`,
-    );
-    return layers;
-  }
-}
+const schedulerNames = ({ schedulerPlugins }: Config): string[] => [
+  ...Object.keys(SCHEDULERS),
+  ...schedulerPlugins.map(({ name }) => name),
+];
 
-interface Edited {
-  readonly layers: Layers;
-  readonly outcomes: EditOutcome[];
-}
-
-/** @param refuse - why layers cannot be, if they cannot */
-function editAll(
-  start: Layers,
-  edits: readonly Edit[],
-  refuse: (layers: Layers) => string | undefined,
-): Edited {
-  const now = new Date();
-  let layers = start;
-  const outcomes = edits.map((wanted): EditOutcome => {
-    const edited = edit(layers, wanted, now);
-    if ("code" in edited) return edited;
-    const problem = refuse(edited);
-    if (problem !== undefined) return { code: "EINVAL", message: problem };
-    layers = edited;
-    return undefined;
-  });
-  return { layers, outcomes };
+/** @throws DaemonError when one of them cannot be used. */
+async function readPlugins({ schedulerPlugins }: Config): Promise<readonly PluginCode[]> {
+  const { plugins, mistakes } = await readSchedulerPlugins(schedulerPlugins);
+  if (mistakes.length === 0) return plugins;
+  const lines = mistakes.map(
+    ({ name, file, message }) => `Cannot use the scheduler ${name} of ${file}: ${message}`,
+  );
+  throw new DaemonError(lines.join("\n"));
 }
 
 const virtualAddresses = ({ director }: Config): string =>

@@ -7,6 +7,7 @@ import type { DirectorConfig, ServiceKey } from "../nat/configuration.ts";
 import type { SyncCounters, SyncPart, SyncRole } from "../sync/director-sync.ts";
 import type { Change } from "./director-control.ts";
 import type { ConnectionStatus, DirectorStatus } from "./director-status.ts";
+import type { PluginCode } from "./scheduler-plugin.ts";
 import type { TraceFilter } from "./trace-filter.ts";
 
 /** What the thread is started with. Descriptors belong to the process, so they can be passed as numbers. */
@@ -60,6 +61,8 @@ export interface DrainingAddresses {
 
 /** Requests by name: parameter and answer; `unknown` where there is nothing to answer. */
 export interface DatapathRequests {
+  /** These schedulers of the user's own, and no others, from the next `apply` on; those at work begin anew if changed. */
+  useSchedulers: { params: readonly PluginCode[]; result: unknown };
   /** Make what runs what this says. The settings' limits (DirectorLimits) are those of the start. */
   apply: { params: DirectorConfig; result: Change[] };
   draining: { params: undefined; result: DrainingAddresses };
@@ -107,5 +110,7 @@ export type DatapathReport =
   | { readonly kind: "failure"; readonly id: number; readonly message: string }
   | { readonly kind: "trace"; readonly id: number; readonly line: TraceLine }
   | { readonly kind: "sync"; readonly message: Uint8Array }
+  /** Something the operator should know, once. */
+  | { readonly kind: "warning"; readonly message: string }
   | { readonly kind: "internal-error"; readonly message: string; readonly suppressedCount: number }
   | { readonly kind: "ended"; readonly reason: "stopped" | "gone" };

@@ -27,6 +27,8 @@ export class DatapathEndedError extends Error {
 export class DatapathThread {
   /** Takes synchronisation messages to be sent to other directors. */
   onSyncMessage: (message: Uint8Array) => void = () => {};
+  /** Takes what the operator should know. */
+  onWarning: (message: string) => void = () => {};
   /** Settles when the thread has ended, however. Never rejects. */
   readonly ended: Promise<DatapathEnd>;
   readonly #worker: Worker;
@@ -113,6 +115,9 @@ export class DatapathThread {
         return;
       case "sync":
         this.onSyncMessage(report.message);
+        return;
+      case "warning":
+        this.onWarning(report.message);
         return;
       case "internal-error":
         this.#onInternalError(report.message, report.suppressedCount);

@@ -10,7 +10,6 @@ import { stayOn } from "../datapath/tun/processor.ts";
 import { TunDatapath } from "../datapath/tun/tun-datapath.ts";
 import { Wake } from "../datapath/tun/wake.ts";
 import { Director } from "../nat/director.ts";
-import { SCHEDULERS } from "../schedulers/registry.ts";
 import { DirectorSync } from "../sync/director-sync.ts";
 import { parseAddress } from "../wire/address.ts";
 import type {
@@ -23,14 +22,20 @@ import type {
 } from "./datapath-protocol.ts";
 import { DirectorControl } from "./director-control.ts";
 import { PacketTrace } from "./packet-trace.ts";
+import { SandboxEngine } from "./scheduler-plugin-sandbox.ts";
+import { SchedulerPlugins } from "./scheduler-plugins.ts";
 
 const { port, data } = workerData as { readonly port: MessagePort; readonly data: DatapathThreadData };
 const report = (message: DatapathReport): void => port.postMessage(message);
 
 if (data.processor !== undefined) stayOn(data.processor); // refused: slower, no less right
+// Made now, whether or not there are plug-ins, because later there is no event loop for it.
+const plugins = new SchedulerPlugins(await SandboxEngine.load(), (message) =>
+  report({ kind: "warning", message }),
+);
 const director = new Director({
   settings: data.settings,
-  schedulers: SCHEDULERS,
+  schedulers: plugins.registry,
   randomU32: entropy(),
   hopChange: 1,
   now: milliseconds(performance.now()),
@@ -69,6 +74,7 @@ function status(): DatapathRequests["status"]["result"] {
 }
 
 const HANDLERS: Handlers = {
+  useSchedulers: (code) => plugins.use(code),
   apply: (config) => control.apply(config),
   draining: () => control.draining(),
   setPaths,

@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { DestinationConfig, ServiceConfig, ServiceKey } from "../nat/configuration.ts";
 import { SERVICES_MAX } from "./config/schema.ts";
 import { SERVERS_PER_SERVICE_MAX } from "./config/service-schema.ts";
-import type { Edit, EditFailure, ServiceAttributes } from "./edit.ts";
+import type { Edit, EditFailure, EditOutcome, ServiceAttributes } from "./edit.ts";
 import {
   checkedServerKey,
   checkedServiceKey,
@@ -57,6 +57,34 @@ export function edit(layers: Layers, wanted: Edit, now: Date): Layers | EditFail
     if (error instanceof EditRefusal) return { code: error.code, message: error.message };
     throw error;
   }
+}
+
+/** Outcomes are in the order of the edits. */
+export interface Edited {
+  readonly layers: Layers;
+  readonly outcomes: EditOutcome[];
+}
+
+/**
+ * Make edits one after the other; one that fails leaves the rest to be tried, as with ipvsadm.
+ * @param refuse - why layers cannot be, if something outside of them speaks against it
+ */
+export function editAll(
+  start: Layers,
+  edits: readonly Edit[],
+  now: Date,
+  refuse: (layers: Layers) => string | undefined = () => undefined,
+): Edited {
+  let layers = start;
+  const outcomes = edits.map((wanted): EditOutcome => {
+    const edited = edit(layers, wanted, now);
+    if ("code" in edited) return edited;
+    const problem = refuse(edited);
+    if (problem !== undefined) return { code: "EINVAL", message: problem };
+    layers = edited;
+    return undefined;
+  });
+  return { layers, outcomes };
 }
 
 export const factCount = ({ services }: ManualLayer): number =>

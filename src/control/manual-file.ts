@@ -29,6 +29,9 @@ import {
   serviceValuesShape,
 } from "./edit-schema.ts";
 import { factCount, MANUAL_FACTS_MAX } from "./layer-edit.ts";
+import { conflicts, type Layers, makeLayers } from "./layers.ts";
+import type { Log } from "./log.ts";
+import { manualChanges } from "./manual-changes.ts";
 import { isSameServer, isSameService, type ManualLayer, serverText, serviceText } from "./manual-layer.ts";
 
 /** Some 250 bytes a fact, as long as nobody names a thousand sources in each. */
@@ -173,4 +176,24 @@ export function setAside(path: string): string {
   rmSync(aside, { force: true });
   renameSync(path, aside);
   return aside;
+}
+
+/** @returns the layers with what was changed by hand before the last stop, as far as there is something and it can be used. */
+export function restoreLayers(layers: Layers, path: string, log: Log): Layers {
+  try {
+    const manual = readManualFile(path);
+    if (manual === undefined) return layers;
+    const restored = makeLayers(layers.file, layers.schedulers, manual);
+    const problems = conflicts(restored);
+    if (problems.length > 0) throw new ManualFileError(problems.join("; "));
+    const { length } = manualChanges(restored);
+    const advice = "vsnat status lists them, vsnat reload --discard-edits drops them";
+    log("info", `${length} ${length === 1 ? "change" : "changes"} made by hand taken over; ${advice}`);
+    return restored;
+  } catch (error) {
+    if (!(error instanceof ManualFileError)) throw error;
+    const what = `Cannot take over what was changed by hand: ${path}: ${error.message}`;
+    log("warning", `${what}. It is ${setAside(path)} now; the configuration file alone counts`);
+    return layers;
+  }
 }
