@@ -1,6 +1,6 @@
 /** `vsnat check FILE`: is this configuration right? Needs no privilege and no daemon, changes nothing. */
 import { Command } from "commander";
-import { loadConfig } from "../control/config/config.ts";
+import { loadWithModules } from "../control/load.ts";
 import { reportIssues } from "./config-report.ts";
 import { CommandFailure, ExitCode } from "./exit-code.ts";
 import { painter, printJson } from "./terminal.ts";
@@ -17,8 +17,8 @@ export const command = (): Command =>
     )
     .action(check);
 
-function check(file: string, options: { json?: boolean }): void {
-  const result = loadConfig(file);
+async function check(file: string, options: { json?: boolean }): Promise<void> {
+  const result = await loadWithModules(file);
   const issues = result.ok ? [] : result.issues;
   const services = result.ok ? result.config.director.services : [];
   const serverCount = services.reduce((sum, service) => sum + service.destinations.length, 0);

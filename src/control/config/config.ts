@@ -35,7 +35,13 @@ export interface Config {
 }
 
 export type ConfigResult =
-  | { readonly ok: true; readonly config: Config; readonly warnings: readonly ConfigIssue[] }
+  | {
+      readonly ok: true;
+      readonly config: Config;
+      readonly warnings: readonly ConfigIssue[];
+      /** For mistakes that only show elsewhere, in files it names. */
+      readonly source: ConfigSource;
+    }
   | {
       readonly ok: false;
       readonly issues: readonly ConfigIssue[];
@@ -68,7 +74,12 @@ export function parseConfig(text: string, directory = "."): ConfigResult {
   }
   const { host, schedulers } = shape.data;
   const schedulerPlugins = schedulers.map(({ name, file }) => ({ name, file: resolve(directory, file) }));
-  return { ok: true, config: { director: directorConfig(shape.data), host, schedulerPlugins }, warnings };
+  return {
+    ok: true,
+    config: { director: directorConfig(shape.data), host, schedulerPlugins },
+    warnings,
+    source,
+  };
 }
 
 /**
