@@ -23,6 +23,8 @@ export const TEST_PROGRAMS = [
   { program: "dnsmasq", debian: "dnsmasq-base", why: "is a DNS server behind the director" },
   { program: "ethtool", debian: "ethtool", why: "turns offloads off, so that checksums are checked" },
   { program: "dig", debian: "bind9-dnsutils", why: "asks it over UDP and TCP" },
+  { program: "nginx", debian: "nginx-light", why: "is a web server that says which client it sees" },
+  { program: "socat", debian: "socat", why: "holds connections over the director open" },
 ];
 
 /** Run a program in the checkout with our terminal. @returns whether it succeeded. */

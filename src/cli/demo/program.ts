@@ -9,6 +9,8 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Written to standard input, which is then closed. Without it standard input is empty. */
   readonly input?: string;
+  /** Standard input stays open for `tell`, behind `input` if there is one. */
+  readonly isInteractive?: boolean;
   /** Limit for `run`: after it the program is killed and the call fails. Default 60 s. */
   readonly timeoutMs?: number;
 }
@@ -37,14 +39,16 @@ export class Program {
     const [file = "", ...args] = command;
     const spawnOptions: SpawnOptions = {
       env: { ...process.env, ...options.env },
-      stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+      stdio: [options.input === undefined && !options.isInteractive ? "ignore" : "pipe", "pipe", "pipe"],
     };
     this.#title = command.join(" ");
     this.#child = spawn(file, args, spawnOptions);
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => this.#heard({ stdout: text }));
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => this.#heard({ stderr: text }));
     // A program that ends without reading its input is judged by its exit code, not by the broken pipe.
-    this.#child.stdin?.on("error", () => {}).end(options.input);
+    this.#child.stdin?.on("error", () => {});
+    if (options.isInteractive) this.#child.stdin?.write(options.input ?? "");
+    else this.#child.stdin?.end(options.input);
     this.ended = new Promise((resolve) => {
       const end = (code: number | null, signal: NodeJS.Signals | null): void => {
         this.#hasEnded = true;
@@ -124,6 +128,11 @@ export class Program {
     clearTimeout(limit);
     if (isLate) throw new Error(`${this.#title}: still running after ${timeoutMs} ms\n${this.#transcript()}`);
     return end;
+  }
+
+  /** Say a line to an interactive program. */
+  tell(line: string): void {
+    this.#child.stdin?.write(`${line}\n`);
   }
 
   kill(signal: NodeJS.Signals): void {
