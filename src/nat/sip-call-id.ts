@@ -6,7 +6,7 @@
  *
  * Unlike IPVS, which
  * - skips the first bytes of the message, as many as the IP and UDP headers have, and so misses a Call-ID that begins there;
- * - gives up at any header whose name begins with "i" and no letter behind it, such as "I-Forwarded: x";
+ * - gives up at a header whose name only begins like it, such as "I-Forwarded: x" or "Call-Idx: y";
  * - looks into the body when the headers have no Call-ID;
  * - takes no tab around the colon, and no apostrophe in the value, which RFC 3261 both allows.
  */
