@@ -1,6 +1,7 @@
 /** What vsadm does with the daemon's answers. Commands against a real director: test/golden/vsadm.test.ts. */
 import { describe, expect, it } from "vitest";
 import { Administered } from "../../../test/support/administered.ts";
+import { tcp } from "../../../test/support/packet-builder.ts";
 import type { Edit } from "../../control/edit.ts";
 import { EDITS_MAX } from "../../control/edit-schema.ts";
 import { CommandFailure } from "../exit-code.ts";
@@ -111,7 +112,19 @@ it("--json prints what the API says", async () => {
 
 it("zeroes one service, and no other", async () => {
   const director = new Administered();
+  for (const port of [80, 81]) {
+    const service = `-t ${VIP}:${port}`;
+    await director.vsadm(`-A ${service} -s rr`);
+    await director.vsadm(`-a ${service} -r 172.16.0.2:80 -m`);
+    director.stage.send(tcp({ from: "202.100.1.2:3456", to: `${VIP}:${port}`, flags: "S" }));
+  }
+  const counted = () => director.status.services.map(({ counters }) => counters.connections).sort();
+  expect(counted()).toEqual([1, 1]);
+  expect(await director.vsadm(`-Z -t ${VIP}:80`)).toEqual({ status: 0, stdout: "", stderr: "" });
+  expect(counted()).toEqual([0, 1]);
   expect(await director.vsadm("-Z -f 5")).toEqual({ status: 255, stdout: "", stderr: "No such service\n" });
+  await director.vsadm("-Z");
+  expect(counted()).toEqual([0, 0]);
 });
 
 it("does not hide that the daemon cannot be asked", async () => {
