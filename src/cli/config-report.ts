@@ -1,6 +1,7 @@
 /** A configuration file as commands see it: read, mistakes and warnings printed, or a usage failure. */
 import { type Config, type ConfigResult, loadConfig } from "../control/config/config.ts";
 import { type ConfigIssue, formatIssue } from "../control/config/issue.ts";
+import { type Loaded, loadWithModules } from "../control/load.ts";
 import { CommandFailure, ExitCode } from "./exit-code.ts";
 import { painter } from "./terminal.ts";
 
@@ -16,9 +17,17 @@ export function reportIssues(file: string, result: ConfigResult): void {
 
 /** The configuration in `file`, its warnings printed. @throws CommandFailure after printing its mistakes. */
 export function configOrFailure(file: string): Config {
-  const result = loadConfig(file);
+  return okOrFailure(file, loadConfig(file)).config;
+}
+
+/** The same with the scheduler modules that the file names. */
+export async function loadedOrFailure(file: string): Promise<Loaded> {
+  return okOrFailure(file, await loadWithModules(file));
+}
+
+function okOrFailure<T extends ConfigResult>(file: string, result: T): Extract<T, { ok: true }> {
   reportIssues(file, result);
-  if (result.ok) return result.config;
+  if (result.ok) return result as Extract<T, { ok: true }>;
   const count = result.issues.length;
   throw new CommandFailure(
     `${file}: ${count} ${count === 1 ? "mistake" : "mistakes"}; nothing was applied`,

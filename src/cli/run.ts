@@ -2,7 +2,6 @@
 import { Command, Option } from "commander";
 import { ApiError, type Operations } from "../api/operations.ts";
 import { createApi } from "../api/server.ts";
-import { loadConfig } from "../control/config/config.ts";
 import { formatIssue } from "../control/config/issue.ts";
 import {
   ControlSocketError,
@@ -13,10 +12,11 @@ import {
 import { Daemon, type ReloadResult } from "../control/daemon.ts";
 import { DaemonError } from "../control/daemon-error.ts";
 import { planOfHost } from "../control/host.ts";
+import { loadWithModules } from "../control/load.ts";
 import { createLog, type Log, type LogFormat } from "../control/log.ts";
 import { manualFileOf } from "../control/manual-file.ts";
 import { monotonicUsec, notifyServiceManager } from "../control/service-notify.ts";
-import { configOrFailure } from "./config-report.ts";
+import { configOrFailure, loadedOrFailure } from "./config-report.ts";
 import { CommandFailure, ExitCode } from "./exit-code.ts";
 import { painter, printJson } from "./terminal.ts";
 import { VERSION } from "./version.ts";
@@ -65,10 +65,10 @@ function dryRun({ config: file, json }: Options): void {
 async function run({ config: file, logFormat }: Options): Promise<void> {
   const log = createLog(logFormat);
   const signals = new StopSignals(log);
-  const config = configOrFailure(file);
-  const socketPath = controlSocketPath(config.host.controlSocket);
+  const loaded = await loadedOrFailure(file);
+  const socketPath = controlSocketPath(loaded.config.host.controlSocket);
   await claimControlSocket(socketPath).catch(asFailure);
-  const daemon = await Daemon.start(config, log, manualFileOf(socketPath)).catch(asFailure);
+  const daemon = await Daemon.start(loaded, log, manualFileOf(socketPath)).catch(asFailure);
   const operations = operationsOf(daemon, file, log);
   const api = createApi(operations, (error) => log("error", `the API failed: ${error.stack}`));
   let failure: DaemonError | undefined;
@@ -118,6 +118,8 @@ class StopSignals {
 function operationsOf(daemon: Daemon, file: string, log: Log): Operations {
   const startedAt = new Date().toISOString();
   let reloadedAt: string | undefined;
+  /** One reload reads the file after the other, so that what was read last is what runs. */
+  let lastReload: Promise<unknown> = Promise.resolve();
   return {
     sync: daemon.sync,
     status: async () => ({
@@ -138,15 +140,19 @@ function operationsOf(daemon: Daemon, file: string, log: Log): Operations {
       throw new ApiError(404, "ESRCH", "Cannot zero counters: there is no such service");
     },
     trace: (filter, onLine) => daemon.trace(filter, onLine),
-    reload: async (options = {}) => {
-      notifyServiceManager("RELOADING=1", monotonicUsec());
-      try {
-        const result = await reload(daemon, file, log, options);
-        reloadedAt = new Date().toISOString();
-        return result;
-      } finally {
-        notifyServiceManager("READY=1", `STATUS=${summary(daemon)}`);
-      }
+    reload: (options = {}) => {
+      const outcome = lastReload.then(async () => {
+        notifyServiceManager("RELOADING=1", monotonicUsec());
+        try {
+          const result = await reload(daemon, file, log, options);
+          reloadedAt = new Date().toISOString();
+          return result;
+        } finally {
+          notifyServiceManager("READY=1", `STATUS=${summary(daemon)}`);
+        }
+      });
+      lastReload = outcome.catch(() => {}); // whoever asked is told
+      return outcome;
     },
   };
 }
@@ -157,7 +163,7 @@ async function reload(
   log: Log,
   options: { readonly discardEdits?: boolean },
 ): Promise<ReloadResult> {
-  const result = loadConfig(file);
+  const result = await loadWithModules(file);
   for (const issue of result.warnings) log("warning", formatIssue(file, "warning", issue));
   if (!result.ok) {
     for (const issue of result.issues) log("error", formatIssue(file, "error", issue));
@@ -166,7 +172,7 @@ async function reload(
     throw new ApiError(422, "bad-configuration", message, result.issues);
   }
   try {
-    const outcome = await daemon.reload(result.config, options);
+    const outcome = await daemon.reload(result, options);
     for (const { kind, subject, connections } of outcome.changes) {
       log("info", `${kind} ${subject}${connections > 0 ? ` (${connections} connections)` : ""}`);
     }

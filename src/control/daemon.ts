@@ -22,12 +22,12 @@ import type { Edit, EditOutcome, ManualChange } from "./edit.ts";
 import { Host } from "./host.ts";
 import { editAll } from "./layer-edit.ts";
 import { conflicts, discard, type Layers, makeLayers, reload } from "./layers.ts";
+import type { Loaded } from "./load.ts";
 import type { Log } from "./log.ts";
 import { manualChanges } from "./manual-changes.ts";
 import { restoreLayers, writeManualFile } from "./manual-file.ts";
 import { NOTHING_MANUAL } from "./manual-layer.ts";
 import type { PluginCode } from "./scheduler-plugin.ts";
-import { readSchedulerPlugins } from "./scheduler-plugin-file.ts";
 import { SyncDaemons } from "./sync-daemons.ts";
 import type { TraceFilter } from "./trace-filter.ts";
 
@@ -86,8 +86,7 @@ export class Daemon {
    * @param manualFile - where changes made by hand are kept
    * @throws DaemonError
    */
-  static async start(file: Config, log: Log, manualFile: string): Promise<Daemon> {
-    const plugins = await readPlugins(file);
+  static async start({ config: file, plugins }: Loaded, log: Log, manualFile: string): Promise<Daemon> {
     const layers = attempt(() => {
       return restoreLayers(makeLayers(file.director, schedulerNames(file)), manualFile, log);
     });
@@ -233,14 +232,16 @@ export class Daemon {
    * undisturbed.
    * @throws DaemonError, nothing changed, when this host is not fit for it, or it excludes what was changed by hand.
    */
-  reload(wanted: Config, options: { readonly discardEdits?: boolean } = {}): Promise<ReloadResult> {
+  reload(
+    { config: wanted, plugins }: Loaded,
+    options: { readonly discardEdits?: boolean } = {},
+  ): Promise<ReloadResult> {
     return this.#enqueue(async () => {
       const before = this.config;
       const needsRestart = restartPaths(this.#file, wanted);
       const file = withFixedPart(wanted, this.#file);
       const discarded = options.discardEdits ? manualChanges(this.#layers) : [];
       const base = options.discardEdits ? discard(this.#layers) : this.#layers;
-      const plugins = await readPlugins(file);
       const { layers, overriding } = reload(base, file.director, schedulerNames(file));
       const problems = conflicts(layers);
       if (problems.length > 0) {
@@ -365,16 +366,6 @@ const schedulerNames = ({ schedulerPlugins }: Config): string[] => [
   ...Object.keys(SCHEDULERS),
   ...schedulerPlugins.map(({ name }) => name),
 ];
-
-/** @throws DaemonError when one of them cannot be used. */
-async function readPlugins({ schedulerPlugins }: Config): Promise<readonly PluginCode[]> {
-  const { plugins, mistakes } = await readSchedulerPlugins(schedulerPlugins);
-  if (mistakes.length === 0) return plugins;
-  const lines = mistakes.map(
-    ({ name, file, message }) => `Cannot use the scheduler ${name} of ${file}: ${message}`,
-  );
-  throw new DaemonError(lines.join("\n"));
-}
 
 const virtualAddresses = ({ director }: Config): string =>
   [...new Set(director.services.map(({ address }) => address))].sort().join();

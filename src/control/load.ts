@@ -1,10 +1,16 @@
 /** A configuration file together with the scheduler modules it names: it is as good as they are. */
-import { type ConfigResult, loadConfig } from "./config/config.ts";
+import { type Config, type ConfigResult, loadConfig } from "./config/config.ts";
 import type { PluginCode } from "./scheduler-plugin.ts";
 import { readSchedulerPlugins } from "./scheduler-plugin-file.ts";
 
+/** Everything a daemon needs to know. */
+export interface Loaded {
+  readonly config: Config;
+  readonly plugins: readonly PluginCode[];
+}
+
 export type LoadResult =
-  | (Extract<ConfigResult, { ok: true }> & { readonly plugins: readonly PluginCode[] })
+  | (Extract<ConfigResult, { ok: true }> & Loaded)
   | Extract<ConfigResult, { ok: false }>;
 
 /**

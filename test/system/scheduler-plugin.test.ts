@@ -48,9 +48,10 @@ test("a module picks, is exchanged by a reload, and wlc takes over from one that
   expect(await fetchNames(3)).toBe("BBB");
   await writeModule("export const pick = () => 7 +;\n");
   expect(await vsnat("reload")).toMatchObject({
-    code: 1,
-    stderr: expect.stringMatching(/scheduler mine of .*mine\.ts/),
+    code: 2,
+    stderr: expect.stringMatching(/mistakes/),
   });
+  expect(daemon.stderr).toMatch(/schedulers\.mine: found .*mine\.ts/);
   expect(await fetchNames(1)).toBe("B");
   await writeModule(
     `let count = 0;\nexport const pick = (servers: any[]) => { if (++count > 1) for (;;); return servers[0]; };\n`,
