@@ -249,6 +249,8 @@ const REFUSED = -2;
 function isPossible(entry: SyncEntry): boolean {
   if (entry.hasShiftedSequence || (entry.flags & SyncFlag.noClientPort) !== 0) return false;
   if (entry.engineName !== undefined || entry.engineData !== undefined) return false;
+  // From a virtual address to itself: both tuples could be one, and no packet of it is ever let in.
+  if (entry.client.every((word, index) => word === entry.virtual[index])) return false;
   return entry.state < stateCount(entry);
 }
 

@@ -124,11 +124,9 @@ export class SyncMaster implements ConnectionObserver {
   #tell(record: number): void {
     if (!this.#describe(record)) return;
     this.#toldStates[record] = this.#entry.state;
-    if (!this.#writer.add(this.#entry)) {
-      this.#sendMessage();
-      if (!this.#writer.add(this.#entry)) return; // IPv6 in version 0
-    }
-    this.counters.sentEntries++;
+    if (this.#writer.add(this.#entry)) return;
+    this.#sendMessage();
+    this.#writer.add(this.#entry); // version 0 has no place for IPv6: then it is not told
   }
 
   /** Fill `#entry`. @returns false when a message has no place for it */
@@ -163,6 +161,7 @@ export class SyncMaster implements ConnectionObserver {
   }
 
   #sendMessage(): void {
+    const { entryCount } = this.#writer;
     const message = this.#writer.take();
     if (message === undefined) return;
     if (this.#messagesLeft === 0) {
@@ -171,6 +170,7 @@ export class SyncMaster implements ConnectionObserver {
     }
     this.#messagesLeft--;
     this.counters.sentMessages++;
+    this.counters.sentEntries += entryCount;
     this.#send(message);
   }
 }

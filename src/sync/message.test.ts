@@ -187,7 +187,7 @@ describe("writing", () => {
     reader.attach(bytesOf(VERSION_1));
     reader.next();
     const writer = new MessageWriter(8 + 2 * 36 + 35, 1);
-    expect(writer.isEmpty).toBe(true);
+    expect(writer.entryCount).toBe(0);
     expect([1, 2, 3].map(() => writer.add(reader.entry))).toEqual([true, true, false]);
     expect(writer.take()).toHaveLength(8 + 2 * 36);
     expect(writer.take()).toBeUndefined();

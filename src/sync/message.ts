@@ -247,9 +247,9 @@ export class MessageWriter {
     this.#at = HEADER_BYTES[version];
   }
 
-  /** No message yet. */
-  get isEmpty(): boolean {
-    return this.#entryCount === 0;
+  /** Entries of the message so far. */
+  get entryCount(): number {
+    return this.#entryCount;
   }
 
   /** @returns false: it does not fit behind what is there; take that first. Version 0 has no place for IPv6. */
@@ -268,7 +268,7 @@ export class MessageWriter {
 
   /** The message so far, the caller's to keep; the next begins. Undefined when there is none. */
   take(): Uint8Array | undefined {
-    if (this.isEmpty) return undefined;
+    if (this.#entryCount === 0) return undefined;
     const view = this.#view;
     view.setUint8(0, this.version === 1 ? 0 : this.#entryCount);
     view.setUint8(SYNC_ID_AT, this.syncId);
