@@ -90,7 +90,7 @@ export async function startNginx({ laboratory }: Founding, host: Host, servers: 
   const folder = join(laboratory.directory, `nginx-${host.namespace.role}`);
   await host.namespace.run(["mkdir", "-p", folder]);
   const file = join(folder, "nginx.conf");
-  const configuration = `daemon off; worker_processes 1; pid ${folder}/pid; error_log stderr notice;
+  const configuration = `daemon off; user root; worker_processes 1; pid ${folder}/pid; error_log stderr notice;
 events { worker_connections 256; }
 http { access_log off; client_body_temp_path ${folder}; proxy_temp_path ${folder}; fastcgi_temp_path ${folder};
 uwsgi_temp_path ${folder}; scgi_temp_path ${folder}; ${servers} }
