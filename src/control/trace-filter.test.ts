@@ -36,6 +36,8 @@ describe("matchesFlow", () => {
     ["host ca64:102::", false],
     ["service tcp://202.103.106.5:80", true],
     ["service udp://202.103.106.5:80", false],
+    ["service tcp://202.103.106.5:*", true],
+    ["service tcp://202.103.106.6:*", false],
     ["  icmp   port 80 ", false],
   ])("%j: %s", (text, expected) => {
     expect(matchesFlow(filterOf(text), founding())).toBe(expected);
@@ -61,6 +63,8 @@ it.each([
   "port 65536",
   "port http",
   "service 10.0.0.1:80",
+  "service tcp://10.0.0.1:80-90",
+  "service fwmark://7",
   "constructor",
   "TCP",
 ])("refuses %j", (text) => {

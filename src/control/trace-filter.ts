@@ -54,11 +54,11 @@ export function parseTraceFilter(text: string): Parsed<TraceFilter> {
       const listen = parseListen(words.shift() ?? "");
       if ("wanted" in listen) return listen;
       const { address, port, lastPort, protocol } = listen.value;
-      if (protocol === "fwmark" || port === 0 || lastPort !== undefined)
-        return { wanted: "a service of one port after service; of others, say host, port and protocol" };
+      if (protocol === "fwmark" || lastPort !== undefined)
+        return { wanted: "a service of one port or of all; for others, words about host, port and protocol" };
       const parsed = parseAddress(address)!;
       filter.hosts.push({ family: parsed.family, words: [...parsed.words] });
-      filter.ports.push(port);
+      if (port !== 0) filter.ports.push(port);
       filter.protocols.push(...PROTOCOLS[protocol]!);
     } else return { wanted: `${WORDS_WANTED}, not ${JSON.stringify(word.slice(0, 40))}` };
   }
