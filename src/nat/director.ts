@@ -11,8 +11,6 @@
 import { type Milliseconds, milliseconds, type RandomU32 } from "../base/environment.ts";
 import { KeyedHash } from "../base/keyed-hash.ts";
 import { Flow, Protocol } from "../wire/flow.ts";
-import { IcmpType } from "../wire/icmp.ts";
-import { Icmpv6Type } from "../wire/icmpv6.ts";
 import type { Packet } from "../wire/packet.ts";
 import { TcpFlag } from "../wire/tcp.ts";
 import { Answers } from "./answers.ts";
@@ -30,9 +28,9 @@ import { ConnectionFlag, ConnectionTable, TICK_MS } from "./connection-table.ts"
 import type { SchedulerRegistry } from "./contracts/scheduler.ts";
 import { DEFENCE_INTERVAL_MS, Defence } from "./defence.ts";
 import type { Destination } from "./destination.ts";
-import { Dispatcher, Refusal } from "./dispatcher.ts";
+import { Dispatcher, isOnePacket, Refusal } from "./dispatcher.ts";
 import { DROP_REASONS } from "./drop-reason.ts";
-import { isEchoProtocol, readEcho } from "./echo.ts";
+import { isEchoProtocol, isEchoRequest, readEcho } from "./echo.ts";
 import { type ConnectionObserver, Forwarding, giveHopBack, hops } from "./forwarding.ts";
 import { findQuoted, isIcmp, isTranslatedError, translateError } from "./icmp-error.ts";
 import { Masquerade, type Masquerading } from "./masquerade.ts";
@@ -58,6 +56,8 @@ import type { VirtualService } from "./virtual-service.ts";
 const LOOKS_PER_ADVANCE = 4096;
 /** Active FTP data comes from here; it is never scheduled, because it must have been announced (IPVS's rule). */
 const FTP_DATA_PORT = 20;
+/** Flags that tell whether a segment is the first of a connection: SYN alone. */
+const BEGINNING = TcpFlag.syn | TcpFlag.ack | TcpFlag.rst;
 
 export interface DirectorOptions {
   readonly settings: DirectorSettings;
@@ -408,9 +408,8 @@ export class Director {
     if (record < 0) return this.#refusal(packet, flow, record);
     this.traffic.countConnection();
     this.createdCount++;
-    const isOnePacket = service.isOnePacket && flow.protocol === Protocol.udp;
     const verdict = this.#forwarding.toServer(packet, flow, record);
-    if (isOnePacket) this.bindings.remove(record);
+    if (isOnePacket(service, flow)) this.bindings.remove(record);
     return verdict;
   }
 
@@ -450,7 +449,7 @@ export class Director {
 
   #masquerade(packet: Packet, flow: Flow, masquerading: Masquerading): Verdict {
     const { family, protocol, words, sourcePort, destinationPort } = flow;
-    if (protocol === Protocol.tcp && (flow.tcpFlags & (TcpFlag.syn | TcpFlag.rst)) !== TcpFlag.syn)
+    if (protocol === Protocol.tcp && (flow.tcpFlags & BEGINNING) !== TcpFlag.syn)
       return this.#answers.refuse(packet, flow, "no-service");
     const { destination, pool, firstPort, lastPort } = masquerading;
     const { sources } = this;
@@ -482,14 +481,10 @@ export class Director {
   #icmp(packet: Packet, flow: Flow): Verdict {
     if (flow.transportBytes < 8) return DROP.truncated;
     if (isTranslatedError(packet, flow)) return this.#icmpError(packet, flow);
-    if (this.masquerade.rules.length > 0) {
-      const verdict = this.#masqueradedEcho(packet, flow);
-      if (verdict !== undefined) return verdict;
-    }
+    const verdict = this.#masqueradedEcho(packet, flow);
+    if (verdict !== undefined) return verdict;
     if (!this.services.isToVirtual(flow)) return this.#pass(packet, flow);
-    const type = packet.view.getUint8(flow.transportAt);
-    const isEchoRequest = type === (flow.family === 4 ? IcmpType.echoRequest : Icmpv6Type.echoRequest);
-    if (!isEchoRequest || !this.#settings.answerEcho) return DROP["unknown-protocol"];
+    if (!isEchoRequest(packet.view, flow) || !this.#settings.answerEcho) return DROP["unknown-protocol"];
     if (!isUnicastSource(flow) || this.services.isFromVirtual(flow)) return DROP.martian;
     return this.#answers.echo(packet, flow);
   }
@@ -502,8 +497,7 @@ export class Director {
       return (node & 1) === 1
         ? this.#forwarding.toClient(packet, flow, node >> 1)
         : this.#forwarding.toServer(packet, flow, node >> 1);
-    const isRequest = flow.destinationPort === 0;
-    if (!isRequest || this.services.isToVirtual(flow)) return undefined;
+    if (!isEchoRequest(packet.view, flow) || this.services.isToVirtual(flow)) return undefined;
     const masquerading = this.masquerade.find(flow);
     return masquerading === undefined ? undefined : this.#masquerade(packet, flow, masquerading);
   }
@@ -536,9 +530,12 @@ export class Director {
   /** schedule_icmp: an error about a packet we never saw begins the connection that packet would be of. */
   #scheduleQuoted(packet: Packet, flow: Flow): number {
     const quoted = this.#quoted;
-    if (!quoted.hasPorts || isEchoProtocol(quoted.protocol) || !this.services.isToVirtual(flow)) return -1;
+    if (!quoted.hasPorts || isEchoProtocol(quoted.protocol) || quoted.family !== flow.family) return -1;
+    if (!isUnicastSource(quoted) || this.services.isFromVirtual(quoted)) return -1;
+    if (!sameWords(flow.words, quoted.words, 4) || !isIcmpValid(packet, flow)) return -1;
     const service = this.services.find(quoted);
-    if (service === undefined || this.services.isFromVirtual(quoted) || this.defence.dropsPacket()) return -1;
+    // What is scheduled packet by packet has no connection that an error could be about.
+    if (service === undefined || isOnePacket(service, quoted) || this.defence.dropsPacket()) return -1;
     const record = this.#dispatcher.dispatch(packet, quoted, service, -1, this.#nowTick);
     if (record < 0) return -1;
     this.traffic.countConnection();

@@ -109,7 +109,7 @@ export class Dispatcher {
     if (replaced >= 0) this.#bindings.remove(replaced);
     const table = this.#table;
     const { found } = this.#sources;
-    if (service.isOnePacket && flow.protocol === Protocol.udp && service.sources.length === 0) {
+    if (isOnePacket(service, flow) && service.sources.length === 0) {
       // Nothing is remembered, so nothing can be mistaken.
       found.number = 0;
       found.port = flow.sourcePort;
@@ -139,6 +139,10 @@ export class Dispatcher {
     );
   }
 }
+
+/** Is every packet of this flow scheduled for itself? */
+export const isOnePacket = (service: VirtualService, { protocol }: Flow): boolean =>
+  service.isOnePacket && protocol === Protocol.udp;
 
 /** Is the client itself a server of the service? */
 function isServer(flow: Flow, { destinations }: VirtualService): boolean {

@@ -8,12 +8,14 @@ import { Icmpv6Type } from "../wire/icmpv6.ts";
 
 const IDENTIFIER_AT = 4;
 
+export const isEchoRequest = (view: DataView, { family, transportAt }: Flow): boolean =>
+  view.getUint8(transportAt) === (family === 4 ? IcmpType.echoRequest : Icmpv6Type.echoRequest);
+
 /** Fill in the ports of an echo request or reply. @returns false for any other message */
 export function readEcho(view: DataView, flow: Flow): boolean {
-  const type = view.getUint8(flow.transportAt);
-  const isRequest = type === (flow.family === 4 ? IcmpType.echoRequest : Icmpv6Type.echoRequest);
-  const isReply = type === (flow.family === 4 ? IcmpType.echoReply : Icmpv6Type.echoReply);
-  if (!isRequest && !isReply) return false;
+  const isRequest = isEchoRequest(view, flow);
+  const reply = flow.family === 4 ? IcmpType.echoReply : Icmpv6Type.echoReply;
+  if (!isRequest && view.getUint8(flow.transportAt) !== reply) return false;
   const identifier = view.getUint16(flow.transportAt + IDENTIFIER_AT);
   flow.sourcePort = isRequest ? identifier : 0;
   flow.destinationPort = isRequest ? 0 : identifier;

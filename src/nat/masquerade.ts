@@ -13,7 +13,8 @@ import { VirtualService } from "./virtual-service.ts";
 
 /** A rule at work. */
 export interface Masquerading {
-  readonly rule: MasqueradeRule;
+  /** Tells one rule from another. */
+  readonly key: string;
   readonly from: readonly Prefix[];
   readonly to: Prefix | undefined;
   /** Numbers of its source addresses. */
@@ -44,14 +45,13 @@ export class Masquerade {
 
   /** Other rules; connections of those that end go on. @throws RangeError for a prefix or address that is none */
   configure(wanted: readonly MasqueradeRule[]): void {
-    const before = new Map(this.rules.map((one) => [JSON.stringify(one.rule), one]));
+    const ending = [...this.rules];
     this.rules = wanted.map((rule) => {
       const key = JSON.stringify(rule);
-      const same = before.get(key);
-      before.delete(key);
-      return same ?? this.#begin(rule);
+      const at = ending.findIndex((one) => one.key === key);
+      return at < 0 ? this.#begin(rule, key) : ending.splice(at, 1)[0]!;
     });
-    for (const { pool, destination } of before.values()) {
+    for (const { pool, destination } of ending) {
       for (const number of pool) {
         this.#services.releaseAddress(number);
         this.#sources.release(number);
@@ -72,7 +72,7 @@ export class Masquerade {
     return undefined;
   }
 
-  #begin(rule: MasqueradeRule): Masquerading {
+  #begin(rule: MasqueradeRule, key: string): Masquerading {
     const from = rule.from.map(prefixOf);
     const pool = Int32Array.from(rule.sources, (address) => {
       const number = this.#sources.hold(address);
@@ -80,7 +80,7 @@ export class Masquerade {
       return number;
     });
     return {
-      rule,
+      key,
       from,
       to: rule.to === undefined ? undefined : prefixOf(rule.to),
       pool,
