@@ -10,6 +10,7 @@ import { stayOn } from "../datapath/tun/processor.ts";
 import { TunDatapath } from "../datapath/tun/tun-datapath.ts";
 import { Wake } from "../datapath/tun/wake.ts";
 import { Director } from "../nat/director.ts";
+import { SCHEDULERS } from "../schedulers/registry.ts";
 import { DirectorSync } from "../sync/director-sync.ts";
 import { parseAddress } from "../wire/address.ts";
 import type {
@@ -29,13 +30,13 @@ const { port, data } = workerData as { readonly port: MessagePort; readonly data
 const report = (message: DatapathReport): void => port.postMessage(message);
 
 if (data.processor !== undefined) stayOn(data.processor); // refused: slower, no less right
-// Made now, whether or not there are plug-ins, because later there is no event loop for it.
-const plugins = new SchedulerPlugins(await SandboxEngine.load(), (message) =>
-  report({ kind: "warning", message }),
-);
+// Made now, whether or not there are plug-ins, because later there is no event loop for it. It reserves gigabytes of
+// address space (not memory): where those are limited, there are no schedulers of one's own.
+const engine = await SandboxEngine.load().catch(() => undefined);
+const plugins = engine && new SchedulerPlugins(engine, (message) => report({ kind: "warning", message }));
 const director = new Director({
   settings: data.settings,
-  schedulers: plugins.registry,
+  schedulers: plugins?.registry ?? SCHEDULERS,
   randomU32: entropy(),
   hopChange: 1,
   now: milliseconds(performance.now()),
@@ -74,7 +75,11 @@ function status(): DatapathRequests["status"]["result"] {
 }
 
 const HANDLERS: Handlers = {
-  useSchedulers: (code) => plugins.use(code),
+  useSchedulers: (code) => {
+    if (plugins !== undefined) plugins.use(code);
+    else if (code.length > 0)
+      throw new Error("Cannot use schedulers of your own: too little address space for them (ulimit -v)");
+  },
   apply: (config) => control.apply(config),
   draining: () => control.draining(),
   setPaths,
