@@ -28,7 +28,7 @@ export interface SyncDaemonOptions {
 
 export interface SyncDaemonStatus extends Required<SyncDaemonOptions> {
   /** Master: messages the system did not take. Backup: messages given up because too many came at once. */
-  readonly lostMessages: number;
+  readonly lostAtSocket: number;
   readonly counters: NonNullable<SyncCounters[SyncRole]>;
 }
 
@@ -66,7 +66,7 @@ const MTU_MAX = 65_535;
 interface Running {
   readonly options: Required<SyncDaemonOptions>;
   readonly socket: Socket;
-  lostMessages: number;
+  lostAtSocket: number;
 }
 
 export class SyncDaemons {
@@ -99,9 +99,9 @@ export class SyncDaemons {
 
   async list(): Promise<SyncDaemonStatus[]> {
     const counters = await this.#thread.request("flushSync", undefined);
-    return [...this.#running].flatMap(([role, { options, lostMessages }]) => {
+    return [...this.#running].flatMap(([role, { options, lostAtSocket }]) => {
       const counted = counters[role];
-      return counted === undefined ? [] : [{ ...options, lostMessages, counters: counted }];
+      return counted === undefined ? [] : [{ ...options, lostAtSocket, counters: counted }];
     });
   }
 
@@ -122,7 +122,7 @@ export class SyncDaemons {
       const where = `${segment.group} port ${segment.port} on ${segment.interface}`;
       throw new SyncError("EIO", `Cannot start the ${role} for ${where}: ${error.message}`, error);
     });
-    const running: Running = { options: { ...wanted, maxLength }, socket, lostMessages: 0 };
+    const running: Running = { options: { ...wanted, maxLength }, socket, lostAtSocket: 0 };
     this.#running.set(role, running);
     socket.on("error", (error) => this.#complain(role, `the ${role} failed: ${error.message}`));
     if (role === "backup") socket.on("message", (message) => this.#receive(message, running));
@@ -161,14 +161,14 @@ export class SyncDaemons {
     const master = this.#running.get("master");
     master?.socket.send(message, (error) => {
       if (error === null) return;
-      master.lostMessages++;
+      master.lostAtSocket++;
       this.#complain("master", `the master cannot send: ${error.message}`);
     });
   }
 
   #receive(message: Uint8Array, backup: Running): void {
     if (this.#received.length === RECEIVED_MAX) {
-      backup.lostMessages++;
+      backup.lostAtSocket++;
       this.#complain("backup", "the backup cannot keep up with what it is told");
       return;
     }

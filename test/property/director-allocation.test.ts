@@ -7,6 +7,7 @@ import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { milliseconds } from "../../src/base/environment.ts";
+import { DirectorSync } from "../../src/sync/director-sync.ts";
 import { Packet } from "../../src/wire/packet.ts";
 import { bytes, echo, fragment, icmp, sctp, tcp, udp } from "../support/packet-builder.ts";
 import { destination, service } from "../support/replayed.ts";
@@ -100,6 +101,13 @@ describe("bytes allocated per packet", () => {
     ["what passes", [udp({ from: CLIENT, to: "198.51.100.1:9" })]],
   ])("%s", (_what, packets) => {
     expect(bytesPerPacket(stageOf("rr"), packets)).toBeLessThan(BYTES_MAX);
+  });
+
+  test("known flows that other directors are told of", () => {
+    const stage = stageOf("rr");
+    new DirectorSync(stage.director, () => {}).start({ role: "master", syncId: 1, lengthMax: 1472 });
+    const packets = [ask, tcp({ from: CLIENT, to: `${VIP}:80` }), ask6, question];
+    expect(bytesPerPacket(stage, packets)).toBeLessThan(BYTES_MAX);
   });
 
   test.each(["rr", "wrr", "lc", "wlc"])("new connections, scheduled by %s, and their end", (scheduler) => {

@@ -132,7 +132,7 @@ test("daemons start once a role, and say why not", async () => {
 
   const { daemons } = (await ask(first, "GET", "sync-daemons")).body;
   const defaults = { group: "224.0.0.81", port: 8848, ttl: 1, maxLength: 1472 };
-  expect(daemons).toMatchObject([{ role: "master", ...inside, ...defaults, lostMessages: 0 }]);
+  expect(daemons).toMatchObject([{ role: "master", ...inside, ...defaults, lostAtSocket: 0 }]);
 });
 
 test("what the first director does is soon known to the second", async () => {
@@ -160,14 +160,14 @@ test("over an IPv6 group as well", async () => {
   const before = (await listed(second)).length;
   await client.run(["curl", "--silent", "--fail", `http://${VIP}/`]);
   await eventually(async () => ((await listed(second)).length === before + 1 ? true : undefined));
-  const [{ counters, lostMessages, maxLength }] = (await ask(second, "GET", "sync-daemons")).body.daemons;
+  const [{ counters, lostAtSocket, maxLength }] = (await ask(second, "GET", "sync-daemons")).body.daemons;
   expect(counters).toMatchObject({
     madeEntries: 1,
     faultyMessages: 0,
     refusedEntries: 0,
     foreignMessages: 0,
   });
-  expect([lostMessages, maxLength]).toEqual([0, 1452]);
+  expect([lostAtSocket, maxLength]).toEqual([0, 1452]);
 });
 
 test("connections go on through the second director when the first is killed", async () => {
