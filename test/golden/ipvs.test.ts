@@ -42,6 +42,21 @@ const withSysctl = (ipvs: Partial<IpvsSettings>): Partial<DirectorSettings> => (
   ipvs: { ...IPVS_DEFAULTS, ...ipvs },
 });
 
+/** Destinations of the last service as ipvsadm lists them: active and inactive connections. */
+function loads(run: RecordedRun): string[] {
+  const { destinations } = run.control.status().services.at(-1)!;
+  return destinations.map(
+    ({ address, activeConnections, inactiveConnections }) =>
+      `${address} ${activeConnections}+${inactiveConnections}`,
+  );
+}
+
+/** Conns, InPkts, OutPkts, InBytes, OutBytes of the last service and its destinations. */
+function counters(run: RecordedRun): number[][] {
+  const { counters, destinations } = run.control.status().services.at(-1)!;
+  return [counters, ...destinations.map((one) => one.counters)].map((one) => Object.values(one));
+}
+
 const EDGE = [
   /** A host without any service: IPVS leaves the path altogether, so the client's segments meet the host (resets) and the
    * server's leave as they came. vsnat keeps to its policy for removed servers (here `drop`) while connections live. */
@@ -123,7 +138,10 @@ describe("recordings of Linux IPVS", () => {
     const web = service("tcp", vip6, 80, "wrr", destination(a6, 80, 1), destination("fd00:16::3", 8000, 2));
     const dns = service("udp", vip6, 53, "rr", destination(a6, 5353));
     const nobody = service("tcp", vip6, 9, "rr");
-    const run = new RecordedRun(readRecording(folder("ipv6"), [vip6], [a6, "fd00:16::3"]), testDirector([web]));
+    const run = new RecordedRun(
+      readRecording(folder("ipv6"), [vip6], [a6, "fd00:16::3"]),
+      testDirector([web]),
+    );
     // 1300 bytes of "q" from the client arrive twice; before the second time the server-side MTU became 1280.
     let bigCount = 0;
     run.run((next) => next.side === "client" && next.bytes.length > 1300 && ++bigCount === 2);
@@ -156,9 +174,16 @@ describe("recordings of Linux IPVS", () => {
     run.run(holds("still"));
     run.apply([idle, service("tcp", VIP, 80, "rr", destination(A, 80), destination(B, 8000, 0))]);
     run.run(holds("gone?"));
+    expect(loads(run)).toEqual([`${B} 2+0`, `${A} 5+0`]);
     run.apply([idle, service("tcp", VIP, 80, "rr", destination(A, 80))]);
     run.run(holds("back"));
     run.apply([idle, service("tcp", VIP, 80, "rr", destination(A, 80), destination(B, 8000, 5))]);
+    expect(loads(run)).toEqual([`${B} 2+0`, `${A} 5+0`]);
+    expect(counters(run)).toEqual([
+      [7, 12, 4, 513, 176],
+      [2, 5, 2, 213, 88],
+      [5, 7, 2, 300, 88],
+    ]);
     run.run(holds("gone"));
     const expiring = withSysctl({ expire_nodest_conn: 1 });
     run.apply([idle, service("tcp", VIP, 80, "rr", destination(A, 80))], expiring);
@@ -168,12 +193,21 @@ describe("recordings of Linux IPVS", () => {
     run.run((next) => holds("still there")(next) && ++stillThereCount === 2);
     run.apply([idle, web]);
     run.run((next) => clientPort(next) === 7037);
+    expect(loads(run)).toEqual([`${B} 0+0`, `${A} 5+0`]);
     const limited = [destination(A, 80, 1, 3, 2), destination(B, 8000, 1, 3, 2)];
     renew(run, idle, service("tcp", VIP, 80, "rr", ...limited));
+    until(7045);
+    expect(loads(run)).toEqual([`${B} 3+0`, `${A} 2+1`]);
+    until(7046);
+    expect(loads(run)).toEqual([`${B} 3+0`, `${A} 1+2`]);
+    until(7047);
+    expect(loads(run)).toEqual([`${B} 3+0`, `${A} 0+3`]);
     until(7051);
+    expect(loads(run)).toEqual([`${B} 3+0`, `${A} 3+0`]);
     const anyPort = service("tcp", VIP, 0, "rr", destination(A, 0), destination(B, 0));
     renew(run, { ...anyPort, persistence: { timeout: seconds(100) } });
     run.run((next) => next.side === "server");
+    expect(loads(run)).toEqual([`${B} 3+0`, `${A} 0+0`]);
     renew(run, web);
     until(7056);
     run.apply([]);

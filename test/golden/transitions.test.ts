@@ -1,0 +1,119 @@
+/**
+ * The TCP state machine against Linux IPVS, through the director rather than its table: every state that packets can
+ * reach, and from each of them every kind of segment from either side, under four settings of the sysctls.
+ */
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import type { IpvsSettings } from "../../src/nat/configuration.ts";
+import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
+import { formatPacket } from "../../src/wire/text.ts";
+import { census } from "../support/census.ts";
+import { tcp } from "../support/packet-builder.ts";
+import { destination, service } from "../support/replayed.ts";
+import { Stage } from "../support/stage.ts";
+
+interface Transition {
+  /** null: the entry is gone. */
+  readonly to: string | null;
+  /** Seconds; 0: gone as soon as its timer runs. */
+  readonly expires: number | null;
+  readonly forwarded: boolean;
+}
+
+interface FirstPacket {
+  readonly entry: string | null;
+  readonly expires: number | null;
+  /** What left, as "side: from > to tcp flags". */
+  readonly seen: readonly string[];
+}
+
+interface Machine {
+  readonly sysctl: Partial<IpvsSettings>;
+  readonly first_packet: Readonly<Record<string, FirstPacket>>;
+  /** Segments from the beginning, as "c:SA": the side and its flags. */
+  readonly reached_by: Readonly<Record<string, readonly string[]>>;
+  readonly table: Readonly<Record<string, Readonly<Record<string, Transition>>>>;
+}
+
+const MACHINES = Object.entries(
+  JSON.parse(readFileSync(new URL("ipvs/transitions/transitions.json", import.meta.url), "utf8")),
+) as [string, Machine][];
+
+const CLIENT = "202.100.1.2:22000";
+const VIRTUAL = "202.103.106.5:80";
+const SERVER = "172.16.0.2:80";
+
+class Connection {
+  readonly stage: Stage;
+
+  constructor(sysctl: Partial<IpvsSettings>) {
+    const one = service("tcp", "202.103.106.5", 80, "rr", destination("172.16.0.2", 80));
+    this.stage = new Stage([one], { ipvs: { ...IPVS_DEFAULTS, ...sysctl } });
+  }
+
+  /** @param event - "c:SA" or "s:": who sends, and the flags. @returns what left, as the recording has it */
+  play(event: string): string[] {
+    const [side, flags = ""] = event.split(":");
+    const ends = side === "c" ? { from: CLIENT, to: VIRTUAL } : { from: SERVER, to: CLIENT };
+    const { verdict, out } = this.stage.send(tcp({ ...ends, flags }));
+    const face = verdict === "to-server" ? "server" : "client";
+    return out.map((bytes) => `${face}: ${formatPacket(bytes)}`);
+  }
+
+  /** "SYN_RECV 60", or "gone". */
+  get entry(): string {
+    const [entry] = this.stage.connections();
+    return entry === undefined ? "gone" : `${entry.state} ${entry.expiresSeconds}`;
+  }
+}
+
+const entryText = (state: string | null, expires: number | null): string =>
+  state === null || expires === 0 ? "gone" : `${state} ${expires}`;
+
+/** A packet's ends and flags, whatever the client's port, which counts up in the recording, and the order of the flags. */
+function essence(packet: string): string {
+  const [, face, from, to, flags = ""] = /^(\w+): (\S+) > (\S+) tcp ?([A-Z]*)/.exec(packet)!;
+  const isClient = (end: string) => end.startsWith("202.100.1.2:");
+  const [source, target] = [from!, to!].map((end) => (isClient(end) ? CLIENT : end));
+  return `${face}: ${source} > ${target} ${[...flags].sort().join("")}`;
+}
+
+test("the recording is there in full", () => {
+  const counts = MACHINES.map(([name, { table }]) => [name, Object.keys(table).length]);
+  expect(Object.fromEntries(counts)).toEqual({
+    default: 7,
+    "conn_reuse_mode=0": 7,
+    "secure_tcp=3": 8,
+    "sloppy_tcp=1": 7,
+  });
+  for (const [, { first_packet, table }] of MACHINES) {
+    expect(Object.keys(first_packet)).toHaveLength(12);
+    for (const row of Object.values(table)) expect(Object.keys(row)).toHaveLength(22);
+  }
+});
+
+describe.each(MACHINES)("%s", (_, { sysctl, first_packet, reached_by, table }) => {
+  test("the first segment of an unknown flow", () => {
+    for (const [flags, { entry, expires, seen }] of Object.entries(first_packet)) {
+      const it = new Connection(sysctl);
+      const left = it.play(`c:${flags === "none" ? "" : flags}`);
+      expect([flags, it.entry, left.map(essence)]).toEqual([
+        flags,
+        entryText(entry, expires),
+        seen.map(essence),
+      ]);
+      expect(census(it.stage.director)).toEqual([]);
+    }
+  });
+
+  test.each(Object.entries(table))("from %s", (state, row) => {
+    for (const [event, { to, expires, forwarded }] of Object.entries(row)) {
+      const it = new Connection(sysctl);
+      for (const segment of reached_by[state]!) it.play(segment);
+      expect(it.entry.split(" ")[0]).toBe(state);
+      const isForwarded = it.play(event).length > 0;
+      expect([event, it.entry, isForwarded]).toEqual([event, entryText(to, expires), forwarded]);
+      expect(census(it.stage.director)).toEqual([]);
+    }
+  });
+});
