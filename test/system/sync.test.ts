@@ -9,7 +9,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { DirectorDaemon } from "../../src/cli/demo/director-daemon.ts";
+import { builtProgram, DirectorDaemon } from "../../src/cli/demo/director-daemon.ts";
 import { Laboratory, type Namespace } from "../../src/cli/demo/laboratory.ts";
 import { testProgram } from "../support/founding.ts";
 
@@ -95,6 +95,9 @@ async function ask({ namespace, daemon }: Director, method: string, path: string
   return { status: Number(status), body: text === "" ? undefined : JSON.parse(text!) };
 }
 
+const vsadm = ({ namespace, daemon }: Director, ...args: readonly string[]) =>
+  namespace.attempt(builtProgram("cli/vsadm.js", ...args), { env: daemon.environment });
+
 const listed = async (director: Director): Promise<Listed[]> =>
   (await ask(director, "GET", "connections")).body.connections;
 
@@ -115,8 +118,21 @@ test("daemons start once a role, and say why not", async () => {
   expect(await ask(first, "GET", "sync-daemons")).toEqual({ status: 200, body: { daemons: [] } });
   const start = (director: Director, body: object) => ask(director, "POST", "sync-daemons", body);
   const inside = { interface: "inside", syncId: 7 };
-  expect(await start(first, { role: "master", ...inside })).toEqual({ status: 201, body: undefined });
-  expect(await start(second, { role: "backup", ...inside })).toEqual({ status: 201, body: undefined });
+  const daemon = ["--mcast-interface", "inside", "--syncid", "7"];
+  const done = { code: 0, stdout: "", stderr: "" };
+  expect(await vsadm(first, "--start-daemon", "master", ...daemon)).toMatchObject(done);
+  expect(await vsadm(second, "--start-daemon", "backup", ...daemon)).toMatchObject(done);
+  const details = "(mcast=inside, syncid=7, maxlen=1472, group=224.0.0.81, port=8848, ttl=1)";
+  expect((await vsadm(first, "-L", "--daemon")).stdout).toBe(`master sync daemon ${details}\n`);
+  expect((await vsadm(second, "-L", "--daemon")).stdout).toBe(`backup sync daemon ${details}\n`);
+  expect(await vsadm(first, "--start-daemon", "master", ...daemon)).toMatchObject({
+    code: 255,
+    stderr: "Daemon has already run\n",
+  });
+  expect(await vsadm(first, "--stop-daemon", "backup")).toMatchObject({
+    code: 255,
+    stderr: "No daemon is running\n",
+  });
 
   const codeOf = async (body: object): Promise<unknown> => {
     const answer = await start(first, body);
