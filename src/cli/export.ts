@@ -17,7 +17,10 @@ const FILES: Readonly<Record<string, () => Promise<string>>> = {
   ip_vs: async () => procServices(await status()),
   ip_vs_conn: async () => {
     const path = `/v1/connections?limit=${CONNECTIONS_LIMIT_MAX}`;
-    return procConnections((await ask<Connections>("GET", path)).connections);
+    const { connections, count } = await ask<Connections>("GET", path);
+    if (count > connections.length)
+      process.stderr.write(`${count - connections.length} more connections are not listed\n`);
+    return procConnections(connections);
   },
   ip_vs_stats: async () => procStats(await status()),
   ip_vs_stats_percpu: async () => procStatsPerProcessor(await status()),

@@ -77,7 +77,7 @@ export class Administered {
       case "GET /v1/settings":
         return { director: this.#layers.effective.settings };
       case "GET /v1/connections":
-        return { connections: this.stage.connections() };
+        return { connections: this.stage.connections(), count: this.status.connections.count };
       case "GET /v1/sync-daemons":
         return { daemons: this.#daemons };
       case "POST /v1/sync-daemons":

@@ -1,5 +1,4 @@
 /** What ipvsadm says when the kernel refuses: by command and error, then by error alone. */
-import type { EditFailure } from "../../control/edit.ts";
 import type { CommandName } from "./options.ts";
 
 /** The commands that change something, zeroing and daemons included. */
@@ -21,20 +20,18 @@ const OF_COMMAND: Partial<Record<ChangeName, Readonly<Record<string, string>>>> 
 };
 
 const INVALID = "Invalid operation.  Possibly wrong module version, address not unicast, ...";
-/** The last ones are the C library's words. */
+/** All but the first are the C library's words. */
 const OF_ERROR: Readonly<Record<string, string>> = {
   EINVAL: INVALID,
-  EPERM: "Permission denied (you must be root)",
-  EOPNOTSUPP: "Operation not supported with IPv6",
-  EAFNOSUPPORT: "Operation not supported with specified address family",
   ERANGE: "Numerical result out of range",
   ENODEV: "No such device",
+  EADDRNOTAVAIL: "Cannot assign requested address",
 };
 
 /** The daemon's own sentence follows where ipvsadm's says too little, and stands alone where ipvsadm has none. */
 export function editMessage(
   command: ChangeName,
-  { code, message }: Omit<EditFailure, "code"> & { readonly code: string },
+  { code, message }: { readonly code: string; readonly message: string },
 ): string {
   const text = OF_COMMAND[command]?.[code] ?? OF_ERROR[code];
   if (text === undefined) return message;

@@ -106,7 +106,7 @@ it("--json prints what the API says", async () => {
   expect((await json("-L")).services).toEqual(director.status.services);
   expect((await json(`-L -t ${VIP}:81`)).services).toMatchObject([{ port: 81, scheduler: "wlc" }]);
   expect(await json("-L --timeout")).toEqual({ timeouts: { tcp: 900, tcpFin: 120, udp: 300 } });
-  expect(await json("-Lc")).toEqual({ connections: [] });
+  expect(await json("-Lc")).toEqual({ connections: [], count: 0 });
   expect(await json("-L --daemon")).toEqual({ daemons: [] });
 });
 
@@ -125,6 +125,14 @@ it("zeroes one service, and no other", async () => {
   expect(await director.vsadm("-Z -f 5")).toEqual({ status: 255, stdout: "", stderr: "No such service\n" });
   await director.vsadm("-Z");
   expect(counted()).toEqual([0, 0]);
+});
+
+it("says so when there are more connections than the API gives at once", async () => {
+  const ask: Ask = async <T>() => ({ connections: [], count: 7 }) as T;
+  let complaint = "";
+  const io = { ...silent, complain: (text: string) => void (complaint += text) };
+  expect(await runVsadm(["-Lcn"], io, ask)).toBe(0);
+  expect(complaint).toBe("7 more connections are not listed\n");
 });
 
 it("does not hide that the daemon cannot be asked", async () => {

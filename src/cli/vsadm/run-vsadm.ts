@@ -205,11 +205,13 @@ class Vsadm {
       this.#printJson(answer);
       return;
     }
-    const { connections } = answer;
+    const { connections, count } = answer;
     const label = isNumeric
       ? numericLabel
       : await namedLabel(endpointsOfConnections(connections), this.#io.names);
     this.#printLines(listConnections(connections, variant === "persistent-conn", label));
+    if (count > connections.length)
+      this.#io.complain(`${count - connections.length} more connections are not listed\n`);
   }
 
   async #listTimeouts({ isJson }: ListFormat): Promise<void> {
