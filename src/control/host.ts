@@ -74,7 +74,7 @@ export class Host {
   announce({ host, director }: Config): number {
     const territory = territoryOf(director);
     const facts = this.#setup.facts(territory);
-    return announced(territory).reduce((count, address) => count + announce(host, address, facts).length, 0);
+    return announce(host, announced(territory), facts).flat().length;
   }
 
   paths({ host: { mtu }, director }: Config, draining: DrainingAddresses): Paths {

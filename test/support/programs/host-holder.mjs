@@ -36,7 +36,7 @@ try {
     planned,
     made: made.map(describe),
     madeAgain: again.made.length + again.undone.length,
-    announced: announced(territory).map((address) => announce(config, address, setup.facts(territory))),
+    announced: announce(config, announced(territory), setup.facts(territory)),
     mtus: territory.servers.map(({ address }) => routeMtu(rtnetlink, address)),
   });
   setInterval(() => {}, 60_000);

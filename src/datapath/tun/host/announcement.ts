@@ -4,6 +4,7 @@
  * replace what they remember of another director). One packet each; packets get lost, so whoever takes over repeats it.
  */
 import { finish, sum } from "../../../wire/checksum.ts";
+import type { Link } from "../netlink/link.ts";
 import { addressToBytes } from "../netlink/message.ts";
 import {
   AF_PACKET,
@@ -27,26 +28,51 @@ const ALL_NODES = "ff02::1";
 const ALL_NODES_HARDWARE = Uint8Array.of(0x33, 0x33, 0, 0, 0, 1);
 const LINK_LOCAL = { family: 6, address: "fe80::", prefixLength: 10 } as const;
 const HARDWARE_ADDRESS_BYTES = 6;
+const PURPOSE = "announce an address of the director's";
 
 /**
- * Send one announcement of `vip` on each interface that answers for it.
- * @returns names of those interfaces. @throws SystemCallError: EPERM without CAP_NET_RAW.
+ * Send one announcement of each address on each interface that answers for it.
+ * @returns names of those interfaces, by address. @throws SystemCallError: EPERM without CAP_NET_RAW.
  */
-export function announce(config: HostConfig, vip: string, facts: HostFacts): string[] {
-  const devices = announcingDevices(config, vip, facts);
-  return facts.links.flatMap((link) => {
-    const { index, name, hardwareAddress } = link;
-    if (!devices.includes(name) || !link.isUp || hardwareAddress.length !== HARDWARE_ADDRESS_BYTES) return [];
-    if (vip.includes(":")) {
-      const own = facts.addresses.find((it) => it.device === index && contains(LINK_LOCAL, it.address));
-      if (own === undefined) return [];
-      const packet = neighbourAdvertisement(hardwareAddress, own.address, vip);
-      send(index, ETHERTYPE_IPV6, ALL_NODES_HARDWARE, packet);
-    } else {
-      send(index, ETHERTYPE_ARP, BROADCAST, gratuitousArp(hardwareAddress, vip));
-    }
-    return [name];
+export function announce(config: HostConfig, addresses: readonly string[], facts: HostFacts): string[][] {
+  const places = addresses.map((address) => {
+    const devices = announcingDevices(config, address, facts);
+    const canAnnounce = ({ name, isUp, hardwareAddress }: Link) =>
+      devices.includes(name) && isUp && hardwareAddress.length === HARDWARE_ADDRESS_BYTES;
+    return { address, links: facts.links.filter(canAnnounce) };
   });
+  if (places.every(({ links }) => links.length === 0)) return places.map(() => []);
+  // One for all: closing a packet socket takes some ten milliseconds, in which the kernel waits for its processors.
+  const descriptor = expectSuccess(
+    socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
+    "socket AF_PACKET",
+    PURPOSE,
+  );
+  try {
+    return places.map(({ address, links }) =>
+      links.filter((link) => announceOn(descriptor, link, address, facts)).map(({ name }) => name),
+    );
+  } finally {
+    close(descriptor);
+  }
+}
+
+/** @returns false on an interface that has no IPv6 address of its own to speak from. */
+function announceOn(
+  descriptor: number,
+  { index, hardwareAddress }: Link,
+  address: string,
+  facts: HostFacts,
+): boolean {
+  if (!address.includes(":")) {
+    send(descriptor, index, ETHERTYPE_ARP, BROADCAST, gratuitousArp(hardwareAddress, address));
+    return true;
+  }
+  const own = facts.addresses.find((it) => it.device === index && contains(LINK_LOCAL, it.address));
+  if (own === undefined) return false;
+  const packet = neighbourAdvertisement(hardwareAddress, own.address, address);
+  send(descriptor, index, ETHERTYPE_IPV6, ALL_NODES_HARDWARE, packet);
+  return true;
 }
 
 /** RFC 826: Ethernet and IPv4, operation 1 (request), sender = target. */
@@ -75,13 +101,13 @@ export function neighbourAdvertisement(hardwareAddress: Uint8Array, source: stri
   return packet;
 }
 
-function send(device: number, ethertype: number, destination: Uint8Array, payload: Uint8Array): void {
-  const purpose = "announce a virtual address";
-  const descriptor = expectSuccess(
-    socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
-    "socket AF_PACKET",
-    purpose,
-  );
+function send(
+  descriptor: number,
+  device: number,
+  ethertype: number,
+  destination: Uint8Array,
+  payload: Uint8Array,
+): void {
   // struct sockaddr_ll, the payload behind it
   const bytes = new Uint8Array(256);
   const view = new DataView(bytes.buffer);
@@ -93,8 +119,7 @@ function send(device: number, ethertype: number, destination: Uint8Array, payloa
   bytes.set(payload, SOCKADDR_LL_BYTES);
   const at = addressOf(bytes);
   const sent = sendto(descriptor, at + SOCKADDR_LL_BYTES, payload.length, 0, at, SOCKADDR_LL_BYTES);
-  close(descriptor);
-  expectSuccess(sent, "sendto AF_PACKET", purpose);
+  expectSuccess(sent, "sendto AF_PACKET", PURPOSE);
 }
 
 const SOCKADDR_LL_BYTES = 20;

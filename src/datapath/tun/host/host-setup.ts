@@ -4,6 +4,8 @@
  */
 import { writeFileSync } from "node:fs";
 import { unreachable } from "../../../base/unreachable.ts";
+import type { Family } from "../../../wire/address.ts";
+import type { ProxyNeighbour } from "../netlink/proxy.ts";
 import { Rtnetlink } from "../netlink/rtnetlink.ts";
 import { changeKey, describe, type HostChange, type SysctlChange } from "./host-change.ts";
 import type { HostConfig } from "./host-config.ts";
@@ -99,9 +101,11 @@ export class HostSetup {
   #undo(changes: readonly HostChange[]): HostChange[] {
     const undone: HostChange[] = [];
     const failures: HostChangeError[] = [];
+    // Dumped once, because there may be thousands.
+    const proxies = changes.some(({ kind }) => kind === "proxy") ? this.#proxies() : new Set<string>();
     for (const change of [...changes].reverse()) {
       try {
-        if (undo(change, this.#rtnetlink)) undone.push(change);
+        if (undo(change, this.#rtnetlink, proxies)) undone.push(change);
         this.#journal.wasUndone(change);
       } catch (cause) {
         failures.push(new HostChangeError(change, cause, "undo"));
@@ -111,7 +115,15 @@ export class HostSetup {
       throw new AggregateError(failures, failures.map(({ message }) => message).join("\n"));
     return undone;
   }
+
+  #proxies(): Set<string> {
+    return new Set([4, 6].flatMap((family) => this.#rtnetlink.proxies(family as Family).map(proxyKey)));
+  }
 }
+
+/** A proxy entry as it shows in a dump. */
+const proxyKey = ({ device, address, protocol }: Omit<ProxyNeighbour, "family">): string =>
+  `${device} ${address} ${protocol}`;
 
 export interface Cleanup {
   readonly device: string;
@@ -161,8 +173,11 @@ function make(change: HostChange, rtnetlink: Rtnetlink): void {
   }
 }
 
-/** @returns false when there was nothing left to undo: the device is gone, or somebody changed it meanwhile. */
-function undo(change: HostChange, rtnetlink: Rtnetlink): boolean {
+/**
+ * @param proxies - keys of those that there are
+ * @returns false when there was nothing left to undo: the device is gone, or somebody changed it meanwhile.
+ */
+function undo(change: HostChange, rtnetlink: Rtnetlink, proxies: ReadonlySet<string>): boolean {
   switch (change.kind) {
     case "sysctl":
       return undoSysctl(change);
@@ -175,12 +190,7 @@ function undo(change: HostChange, rtnetlink: Rtnetlink): boolean {
       const link = rtnetlink.links().find(({ name }) => name === change.device);
       if (link === undefined) return false;
       if (change.kind === "route") return rtnetlink.deleteRoute({ ...change, device: link.index });
-      const isOurs = rtnetlink
-        .proxies(change.family)
-        .some(
-          (it) =>
-            it.address === change.address && it.device === link.index && it.protocol === change.protocol,
-        );
+      const isOurs = proxies.has(proxyKey({ ...change, device: link.index }));
       return isOurs && rtnetlink.deleteProxy({ ...change, device: link.index });
     }
     default:
