@@ -136,6 +136,20 @@ export class CallTable {
     return String.fromCharCode(...this.#texts.subarray(textAt, textAt + this.#texts[textAt - 1]!));
   }
 
+  /**
+   * Copy a template's Call-ID.
+   * @param target - with room for CALL_ID_BYTES_MAX
+   * @returns its length; 0: the template has none here
+   */
+  copy(record: number, target: Uint8Array): number {
+    const entry = this.#entryOf(record);
+    if (entry < 0) return 0;
+    const textAt = entry * TEXT_BYTES;
+    const length = this.#texts[textAt]!;
+    for (let i = 0; i < length; i++) target[i] = this.#texts[textAt + 1 + i]!;
+    return length;
+  }
+
   #allocate(): void {
     this.#entries = new Int32Array(this.capacity * ENTRY_WORDS);
     this.#texts = new Uint8Array(this.capacity * TEXT_BYTES);

@@ -440,6 +440,12 @@ export class ConnectionTable {
     return this.#records[record * RECORD_WORDS + IN_PACKETS_AND_SOURCE]! & IN_PACKETS_MAX;
   }
 
+  /** @param count - 0..65535 */
+  setInPackets(record: number, count: number): void {
+    const at = record * RECORD_WORDS + IN_PACKETS_AND_SOURCE;
+    this.#records[at] = (this.#records[at]! & ~IN_PACKETS_MAX) | count;
+  }
+
   /** Ticks of life a touch gives. */
   timeout(record: number): number {
     return this.#records[record * RECORD_WORDS + TIMEOUT]!;

@@ -6,8 +6,8 @@
  * An entry whose destination is not configured here is kept nevertheless, bound to none; its packets are translated all the
  * same, and it is bound by the first message about it after the destination was added.
  *
- * Left out: shifted sequence numbers (FTP through IPVS) and client ports to be learnt, which no entry here can hold; and
- * templates of persistence engines. They are refused and counted.
+ * Left out: shifted sequence numbers (FTP through IPVS) and client ports to be learnt, which no entry here can hold, and
+ * templates of other persistence engines than SIP's. They are refused and counted.
  */
 import { type Milliseconds, type Seconds, seconds } from "../base/environment.ts";
 import type { Bindings } from "../nat/bindings.ts";
@@ -18,7 +18,7 @@ import type { Director } from "../nat/director.ts";
 import type { ServiceBook } from "../nat/service-book.ts";
 import { VirtualService } from "../nat/virtual-service.ts";
 import { Flow, Protocol } from "../wire/flow.ts";
-import { type SyncEntry, SyncFlag } from "./entry.ts";
+import { SIP, SYNC_THRESHOLD, type SyncEntry, SyncFlag } from "./entry.ts";
 import { MessageReader } from "./message.ts";
 
 export interface BackupCounters {
@@ -124,6 +124,7 @@ export class SyncBackup {
     }
     table.setFlag(record, ConnectionFlag.synchronised, true);
     table.setState(record, entry.state);
+    table.setInPackets(record, SYNC_THRESHOLD);
     table.setTimeout(record, this.#lifeSeconds(entry) * TICKS_PER_SECOND);
     table.touch(record, nowTick);
     this.#onAdopted(record, entry.state);
@@ -144,7 +145,12 @@ export class SyncBackup {
   #find(entry: SyncEntry, nowTick: number): number {
     const table = this.#table;
     const { family, protocol, client, virtual, virtualPort } = entry;
-    if (entry.isTemplate) return table.findTemplate(family, protocol, client, virtual, 0, virtualPort);
+    if (entry.isTemplate) {
+      const data = entry.engineData;
+      if (data === undefined) return table.findTemplate(family, protocol, client, virtual, 0, virtualPort);
+      const { calls } = this.#director;
+      return calls.find(data, 0, data.length, table, family, protocol, client, virtual, 0, virtualPort);
+    }
     const node = table.find(this.#flow);
     if (node < 0) return this.#isTaken(entry) ? REFUSED : NONE;
     const record = node >> 1;
@@ -190,13 +196,17 @@ export class SyncBackup {
       this.#setInactive(record, entry);
       return record;
     }
-    const { protocol, client, virtual, virtualPort } = entry;
+    const { protocol, client, virtual, virtualPort, engineData: data } = entry;
     // biome-ignore format: the whole key
     const record = table.insertTemplate(
-      family, protocol, client, virtual, 0, virtualPort, destination, destinationPort, server.number, false,
+      family, protocol, client, virtual, 0, virtualPort, destination, destinationPort, server.number,
+      data !== undefined,
     );
-    if (record >= 0) server.persistentConnections++;
-    return record;
+    if (record < 0) return -1;
+    server.persistentConnections++;
+    if (data === undefined || this.#director.calls.insert(record, data, 0, data.length)) return record;
+    this.#bindings.remove(record);
+    return -1;
   }
 
   #setInactive(record: number, { isInactive, isTemplate }: SyncEntry): void {
@@ -248,11 +258,14 @@ const REFUSED = -2;
 /** Something this director could have made itself? */
 function isPossible(entry: SyncEntry): boolean {
   if (entry.hasShiftedSequence || (entry.flags & SyncFlag.noClientPort) !== 0) return false;
-  if (entry.engineName !== undefined || entry.engineData !== undefined) return false;
+  if (entry.isTemplate && entry.engineData !== undefined && !isSip(entry.engineName)) return false;
   // From a virtual address to itself: both tuples could be one, and no packet of it is ever let in.
   if (entry.client.every((word, index) => word === entry.virtual[index])) return false;
   return entry.state < stateCount(entry);
 }
+
+const isSip = (name: Uint8Array | undefined): boolean =>
+  name?.length === SIP.length && name.every((octet, index) => octet === SIP[index]);
 
 /** States of the entry's protocol; 0: no protocol of ours. */
 function stateCount({ isTemplate, protocol }: SyncEntry): number {

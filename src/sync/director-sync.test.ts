@@ -22,6 +22,10 @@ const WEB = service("tcp", VIP, 80, "rr", destination(A, 80), destination(B, 800
 const WEB6 = service("tcp", VIP6, 80, "rr", destination("fd00:16::2", 80), destination("fd00:16::3", 8000));
 const DNS = service("udp", VIP, 53, "rr", destination(A, 53), destination(B, 53));
 const SIGNALS = service("sctp", VIP, 2905, "rr", destination(A, 2905), destination(B, 2905));
+const CALLS: ServiceConfig = {
+  ...service("udp", VIP, 5060, "rr", destination(A, 5060), destination(B, 5060)),
+  persistence: { timeout: seconds(300), engine: "sip" },
+};
 const STICKY: ServiceConfig = {
   ...service("tcp", VIP, 81, "rr", destination(A, 80), destination(B, 8000)),
   persistence: { timeout: seconds(300) },
@@ -214,6 +218,38 @@ describe("backup", () => {
     expect(census(member.stage.director)).toEqual([]);
   });
 
+  test("a call goes on at the server it began at, whatever calls come first", () => {
+    const invite = (port: number, call: string): Uint8Array =>
+      udp({
+        from: `${CLIENT}:${port}`,
+        to: `${VIP}:5060`,
+        payload: `INVITE sip:a SIP/2.0\r\nCall-ID: ${call}\r\n`,
+      });
+    const master = new Member([CALLS]).master();
+    const backup = new Member([CALLS]).backup();
+    for (let number = 0; number < 4; number++) master.stage.send(invite(2000 + number, `call-${number}`));
+    master.sync.flush();
+    backup.sync.receive(master.sent, backup.stage.now);
+    const serversOf = ({ stage }: Member, firstPort: number): string[] =>
+      stage
+        .connections()
+        .filter(({ client, isTemplate }) => !isTemplate && client.port >= firstPort)
+        .map(({ client, destination: to }) => `${client.port % 10} ${to.address}`)
+        .sort();
+    for (const number of [3, 1, 0, 2]) backup.stage.send(invite(3000 + number, `call-${number}`));
+    expect(serversOf(backup, 3000)).toEqual(serversOf(master, 2000));
+    const templates = backup.stage.connections().filter(({ isTemplate }) => isTemplate);
+    expect(templates.map(({ engine }) => engine?.data).sort()).toEqual([
+      "call-0",
+      "call-1",
+      "call-2",
+      "call-3",
+    ]);
+    backup.sync.receive(master.sent, backup.stage.now);
+    expect(backup.backupCounters).toMatchObject({ madeEntries: 4, updatedEntries: 4, refusedEntries: 0 });
+    expect(census(backup.stage.director)).toEqual([]);
+  });
+
   test("a mark's template finds the mark's service", () => {
     const marked: ServiceConfig = {
       ...service("tcp", "0.0.0.0", 0, "rr", destination(A, 0)),
@@ -251,9 +287,10 @@ describe("backup", () => {
     ["shifted sequence numbers", { flags: SyncFlag.inSequence, sequence: new Uint8Array(24) }],
     ["a client port to be learnt", { flags: SyncFlag.noClientPort }],
     [
-      "a persistence engine's template",
-      { ...TEMPLATE, engineName: Buffer.from("sip"), engineData: Buffer.from("1") },
+      "a template of another engine",
+      { ...TEMPLATE, engineName: Buffer.from("zip"), engineData: Buffer.from("1") },
     ],
+    ["a template of no engine in particular", { ...TEMPLATE, engineData: Buffer.from("1") }],
     ["a client at the virtual address", { from: `${VIP}:1000` }],
   ])("refused and counted: %s", (_, fields) => {
     const member = new Member([WEB]).backup().hear(fields);
@@ -353,6 +390,14 @@ describe("master", () => {
     const member = new Member([WEB]).master({ threshold: 0, period: 1 });
     for (let count = 0; count < 5; count++) member.stage.send(from(1000, "S"));
     expect(member.told()).toEqual([]);
+  });
+
+  test("what was learnt as a backup counts as told: next at fifty more packets, or when it closes", () => {
+    const member = new Member([WEB]).backup().master().hear();
+    for (let count = 4; count <= 52; count++) member.stage.send(from(1000, "A"));
+    expect(member.told()).toEqual([]);
+    for (const flags of ["A", "FA"]) member.stage.send(from(1000, flags));
+    expect(member.told()).toEqual(["1000 1", "1000 7"]);
   });
 
   test("packets of servers are not counted", () => {

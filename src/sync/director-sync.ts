@@ -5,6 +5,7 @@
 import type { Milliseconds } from "../base/environment.ts";
 import type { Director } from "../nat/director.ts";
 import { type BackupCounters, SyncBackup } from "./backup.ts";
+import { SYNC_THRESHOLD } from "./entry.ts";
 import { type MasterCounters, type MasterOptions, SyncMaster } from "./master.ts";
 
 export type SyncRole = "master" | "backup";
@@ -35,10 +36,10 @@ export class DirectorSync {
     const director = this.#director;
     if (role === "backup") {
       this.#backup = new SyncBackup(director, options.syncId, (record, state) =>
-        this.#master?.begin(record, state),
+        this.#master?.begin(record, state, SYNC_THRESHOLD),
       );
     } else {
-      this.#master = new SyncMaster(director.connections, director.services, options, this.#send);
+      this.#master = new SyncMaster(director, options, this.#send);
       director.observer = this.#master;
     }
   }

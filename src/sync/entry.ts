@@ -12,6 +12,12 @@ export const SyncFlag = {
   template: 0x1000,
 } as const;
 
+/** IPVS's sync_threshold: packets after which a connection is worth telling of. */
+export const SYNC_THRESHOLD = 3;
+
+/** Name of the persistence engine that pins by Call-ID. */
+export const SIP = Uint8Array.from("sip", (character) => character.charCodeAt(0));
+
 /** Records of init_seq, delta and previous_delta, first for packets from the client, then for those to it. */
 export const SEQUENCE_BYTES = 24;
 const SEQUENCE_FLAGS = SyncFlag.outSequence | SyncFlag.inSequence;

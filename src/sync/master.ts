@@ -5,15 +5,19 @@
  * at every packet of its connections.
  *
  * Not told of, because a message has no place for what they need: masqueraded connections, those whose server sees
- * another address or port than the client's own, those with a PROXY header, templates of a persistence engine.
+ * another address or port than the client's own, those with a PROXY header.
  */
+
+import type { CallTable } from "../nat/call-table.ts";
 import { SCTP_STATES } from "../nat/configuration.ts";
 import { ConnectionFlag, type ConnectionTable, TICK_MS } from "../nat/connection-table.ts";
+import type { Director } from "../nat/director.ts";
 import type { ConnectionObserver } from "../nat/forwarding.ts";
 import { TCP_STATE } from "../nat/protocol/tcp.ts";
 import type { ServiceBook } from "../nat/service-book.ts";
+import { CALL_ID_BYTES_MAX } from "../nat/sip-call-id.ts";
 import { Protocol } from "../wire/flow.ts";
-import { SyncEntry, SyncFlag } from "./entry.ts";
+import { SIP, SYNC_THRESHOLD, SyncEntry, SyncFlag } from "./entry.ts";
 import { MessageWriter, type SyncVersion } from "./message.ts";
 
 export interface MasterOptions {
@@ -52,11 +56,15 @@ export class SyncMaster implements ConnectionObserver {
   readonly counters: MasterCounters = { sentMessages: 0, sentEntries: 0, lostMessages: 0 };
   readonly #table: ConnectionTable;
   readonly #services: ServiceBook;
+  readonly #calls: CallTable;
   readonly #writer: MessageWriter;
   readonly #threshold: number;
   readonly #period: number;
   readonly #send: (message: Uint8Array) => void;
   readonly #entry = new SyncEntry();
+  /** The Call-ID at hand; and, by length, the beginnings of this buffer, made as they are needed. */
+  readonly #call = new Uint8Array(CALL_ID_BYTES_MAX);
+  readonly #callViews: Uint8Array[] = [];
   /** By record: packets from the client modulo the period, and the state last told. */
   readonly #phases: Uint8Array;
   readonly #toldStates: Uint8Array;
@@ -64,13 +72,13 @@ export class SyncMaster implements ConnectionObserver {
 
   /** @param send - takes a message whose room is used up, or whose time has come; it is the receiver's to keep */
   constructor(
-    table: ConnectionTable,
-    services: ServiceBook,
-    { syncId, lengthMax, version = 1, threshold = 3, period = 50 }: MasterOptions,
+    { connections: table, services, calls }: Director,
+    { syncId, lengthMax, version = 1, threshold = SYNC_THRESHOLD, period = 50 }: MasterOptions,
     send: (message: Uint8Array) => void,
   ) {
     this.#table = table;
     this.#services = services;
+    this.#calls = calls;
     this.#writer = new MessageWriter(lengthMax, syncId, version);
     this.#threshold = threshold;
     this.#period = period;
@@ -83,7 +91,7 @@ export class SyncMaster implements ConnectionObserver {
 
   packetSeen(record: number, packetCount: number): void {
     if (packetCount === 0) return; // from the server
-    if (packetCount === 1) this.begin(record, 0);
+    if (packetCount === 1) this.begin(record, 0, 0);
     const phase = this.#phases[record]! + 1;
     this.#phases[record] = phase === this.#period ? 0 : phase;
     if (this.#isWanted(record)) this.#tell(record);
@@ -96,9 +104,13 @@ export class SyncMaster implements ConnectionObserver {
     this.#tell(record);
   }
 
-  /** The record is another connection's from now on. @param state - that is known to others already */
-  begin(record: number, state: number): void {
-    this.#phases[record] = 0;
+  /**
+   * The record is another connection's from now on.
+   * @param state - that is known to others already
+   * @param packetCount - packets from its client so far
+   */
+  begin(record: number, state: number, packetCount: number): void {
+    this.#phases[record] = packetCount % this.#period;
     this.#toldStates[record] = state;
   }
 
@@ -134,8 +146,8 @@ export class SyncMaster implements ConnectionObserver {
     const table = this.#table;
     const entry = this.#entry;
     const isTemplate = table.isTemplate(record);
-    if (table.hasFlag(record, ConnectionFlag.masquerade | ConnectionFlag.proxy | ConnectionFlag.engine))
-      return false;
+    if (table.hasFlag(record, ConnectionFlag.masquerade | ConnectionFlag.proxy)) return false;
+    if (!this.#describeEngine(record)) return false;
     if (!isTemplate && (table.source(record) !== 0 || table.sourcePort(record) !== table.clientPort(record)))
       return false;
     const isInactive = isTemplate || table.hasFlag(record, ConnectionFlag.inactive);
@@ -157,6 +169,18 @@ export class SyncMaster implements ConnectionObserver {
       entry.virtual[i] = words[virtual + i]!;
       entry.destination[i] = words[destination + i]!;
     }
+    return true;
+  }
+
+  /** @returns false for a template that nothing finds any more */
+  #describeEngine(record: number): boolean {
+    const entry = this.#entry;
+    entry.engineName = entry.engineData = undefined;
+    if (!this.#table.hasFlag(record, ConnectionFlag.engine)) return true;
+    const length = this.#calls.copy(record, this.#call);
+    if (length === 0) return false;
+    entry.engineName = SIP;
+    entry.engineData = this.#callViews[length] ??= this.#call.subarray(0, length);
     return true;
   }
 
