@@ -5,22 +5,39 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { seconds } from "../../src/base/environment.ts";
 import { seededRandom } from "../../src/base/seeded-random.ts";
-import type { ServiceConfig } from "../../src/nat/configuration.ts";
-import { IPVS_TIMEOUTS } from "../../src/nat/timeouts.ts";
+import {
+  type DirectorConfig,
+  type MarkRule,
+  type MasqueradeRule,
+  REMOVAL_POLICIES,
+  type ServiceConfig,
+  type ServiceProtocol,
+} from "../../src/nat/configuration.ts";
+import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
+import { DEFAULT_TIMEOUTS, IPVS_TIMEOUTS } from "../../src/nat/timeouts.ts";
 import { census } from "../support/census.ts";
 import { bytes, echo, fragment, icmp, sctp, tcp, udp } from "../support/packet-builder.ts";
-import { destination, service } from "../support/replayed.ts";
+import { destination, IPVS_SETTINGS, service } from "../support/replayed.ts";
 import { type Offload, type Sent, Stage } from "../support/stage.ts";
 
 const VIPS = { 4: ["202.103.106.5", "202.103.106.6"], 6: ["2001:db8:5::5", "2001:db8:5::6"] } as const;
 const CLIENTS = { 4: ["202.100.1.2", "202.100.1.3"], 6: ["2001:db8:1::2", "2001:db8:1::3"] } as const;
 const SERVERS = { 4: ["172.16.0.2", "172.16.0.3"], 6: ["fd00:16::2", "fd00:16::3"] } as const;
-const SCHEDULER_NAMES = ["rr", "wrr", "lc", "wlc"];
+/** Source addresses of the director's own, and hosts outside that servers call. */
+const POOLS = { 4: ["10.9.0.1", "10.9.0.2"], 6: ["fd00:9::1", "fd00:9::2"] } as const;
+const FAR = { 4: ["198.51.100.7", "198.51.100.8"], 6: ["2001:db8:7::7", "2001:db8:7::8"] } as const;
+const BEHIND = { 4: "172.16.0.0/24", 6: "fd00:16::/64" } as const;
+const ANY = { 4: "0.0.0.0", 6: "::" } as const;
+const SCHEDULER_NAMES = ["rr", "wrr", "lc", "wlc", "sh", "lblc", "none"];
+const SIZES = { connectionsMax: 32, fragmentBytesMax: 1 << 16, repliesPerSecondMax: 20 };
 const LONGEST_MS =
   Math.max(...Object.values(IPVS_TIMEOUTS.tcp), IPVS_TIMEOUTS.udp, IPVS_TIMEOUTS.sctp.established) * 1000;
 /** The wheel looks at an entry at most two slots after its deadline. */
 const WHEEL_MS = 2 * 160;
+/** A template outlives its last connection by this much. */
+const PROLONGED_MS = 60_000;
 
 type Family = 4 | 6;
 const endpoint = (family: Family, address: string, port: number): string =>
@@ -29,6 +46,8 @@ const endpoint = (family: Family, address: string, port: number): string =>
 /** Makes a history, step by step. */
 class Player {
   readonly stage: Stage;
+  /** What was applied last. */
+  wanted!: DirectorConfig;
   readonly #random: () => number;
   /** Packets that were sent, as the servers and clients saw them: raw material for answers, errors and breakage. */
   readonly #seen: Uint8Array[] = [];
@@ -37,15 +56,12 @@ class Player {
 
   constructor(seed: number) {
     this.#random = seededRandom(seed);
-    const options = { connectionsMax: 24, fragmentBytesMax: 1 << 16, repliesPerSecondMax: 20 };
-    const removal = seed % 2 === 0 ? ("drain" as const) : ("drop" as const);
     this.stage = new Stage([], {
-      ...options,
-      removal,
+      ...SIZES,
       randomU32: seededRandom(seed + 1),
       hopChange: seed % 3 === 0 ? 1 : -1,
     });
-    this.stage.apply(this.#configuration());
+    this.#configure();
   }
 
   below(bound: number): number {
@@ -60,7 +76,7 @@ class Player {
   step(): string {
     const choice = this.below(100);
     if (choice < 4) return this.#pause();
-    if (choice < 6) return `apply ${JSON.stringify(this.stage.apply(this.#configuration()))}`;
+    if (choice < 6) return `apply ${JSON.stringify(this.#configure())}`;
     const packet = this.#packet(choice);
     const offload = this.#offload();
     const sent = this.stage.send(packet, offload);
@@ -75,26 +91,118 @@ class Player {
     return `wait ${ms}`;
   }
 
-  #configuration(): ServiceConfig[] {
+  /** Another configuration, with everything that may change while packets flow. */
+  #configure(): unknown {
+    const { director } = this.stage;
+    director.defence.availablePages = this.of([Number.POSITIVE_INFINITY, 900]);
+    this.wanted = {
+      services: this.#services(),
+      marks: this.#marks(),
+      masquerade: this.#masquerade(),
+      settings: this.#settings(),
+    };
+    return this.stage.apply(this.wanted.services, this.wanted);
+  }
+
+  #settings(): DirectorConfig["settings"] {
+    const flag = (): 0 | 1 => this.of([0, 0, 1]);
+    const mode = (): 0 | 1 | 3 => this.of([0, 0, 0, 1, 3]);
+    return {
+      ...IPVS_SETTINGS,
+      ...SIZES,
+      removal: this.of(REMOVAL_POLICIES),
+      timeouts: this.of([IPVS_TIMEOUTS, DEFAULT_TIMEOUTS]),
+      ipvs: {
+        ...IPVS_DEFAULTS,
+        conn_reuse_mode: this.of([0, 1, 1]),
+        drop_entry: mode(),
+        drop_packet: mode(),
+        secure_tcp: mode(),
+        expire_nodest_conn: flag(),
+        expire_quiescent_template: flag(),
+        nat_icmp_send: flag(),
+        schedule_icmp: flag(),
+        sloppy_tcp: flag(),
+        sloppy_sctp: flag(),
+      },
+    };
+  }
+
+  #services(): ServiceConfig[] {
     const services: ServiceConfig[] = [];
     for (const family of [4, 6] as const) {
       for (const vip of VIPS[family]) {
         for (const protocol of ["tcp", "udp", "sctp"] as const) {
-          if (this.below(8) === 0) continue;
-          const list = SERVERS[family]
-            .filter(() => this.below(6) > 0)
-            .map((address) =>
-              destination(address, this.of([0, 8000, 8000]), this.of([0, 1, 2, 5]), this.of([0, 0, 3])),
-            );
-          services.push(service(protocol, vip, 80, this.of(SCHEDULER_NAMES), ...list));
+          if (this.below(8) > 0) services.push(this.#service(family, protocol, vip, 80));
+          if (this.below(4) === 0) services.push(this.#service(family, protocol, vip, 0));
+          if (this.below(8) === 0) services.push(this.#service(family, protocol, vip, 21));
         }
+      }
+      if (this.below(2) === 0) {
+        const { lastPort: _, ...marked } = this.#service(family, this.of(["tcp", "udp"]), ANY[family], 0);
+        services.push({ ...marked, protocol: "fwmark", mark: 7 });
       }
     }
     return services;
   }
 
+  /** One with a few of the things a service can have; those that exclude each other in a file do so here. */
+  #service(family: Family, protocol: ServiceProtocol, vip: string, port: number): ServiceConfig {
+    const list = SERVERS[family]
+      .filter(() => this.below(6) > 0)
+      .map((address) =>
+        destination(address, this.of([0, 8000, 8000]), this.of([0, 1, 2, 5]), this.of([0, 0, 3])),
+      );
+    const has = (): boolean => this.below(3) === 0;
+    const isSip = protocol === "udp" && this.below(3) === 0;
+    const netmask = family === 4 ? this.of(["255.255.255.255", "255.255.255.0"]) : this.of(["128", "64"]);
+    return {
+      ...service(protocol, vip, port, this.of(SCHEDULER_NAMES), ...list),
+      ...(port === 80 && has() && { lastPort: 81 }),
+      ...(has() && {
+        persistence: {
+          timeout: seconds(this.of([30, 400])),
+          netmask,
+          ...(isSip && { engine: "sip" as const }),
+        },
+      }),
+      ...(protocol === "udp" && has() && { isOnePacket: true }),
+      ...(has() && { removal: this.of(REMOVAL_POLICIES) }),
+      ...(has() && {
+        fullNat: {
+          sources: this.of([POOLS[family], [POOLS[family][0]], [vip]]).filter(
+            (address) => address !== ANY[family],
+          ),
+          clients: this.of(["all", "servers"] as const),
+        },
+      }),
+      ...(protocol === "tcp" && has() && { proxyProtocol: "v2" as const }),
+    };
+  }
+
+  #marks(): MarkRule[] {
+    return ([4, 6] as const).flatMap((family) =>
+      this.below(3) === 0 ? [] : [{ mark: 7, destination: VIPS[family][1], ports: { first: 81, last: 90 } }],
+    );
+  }
+
+  #masquerade(): MasqueradeRule[] {
+    return ([4, 6] as const).flatMap((family) =>
+      this.below(4) === 0
+        ? []
+        : [
+            {
+              from: [BEHIND[family]],
+              sources: [this.of([VIPS[family][0], POOLS[family][0], POOLS[family][1]])],
+              ...(this.below(2) === 0 && { ports: { first: 2000, last: 2001 } }),
+            },
+          ],
+    );
+  }
+
   #packet(choice: number): Uint8Array {
-    if (choice < 46) return this.#request();
+    if (choice < 40) return this.#request();
+    if (choice < 46) return this.#call();
     if (choice < 76) return this.#answer();
     if (choice < 82) return this.#error();
     if (choice < 88) return this.#fragment();
@@ -110,10 +218,28 @@ class Player {
     return this.#segment(from, to, this.of(["S", "S", "S", "A", "FA", "R", "SR", ""]));
   }
 
+  /** A server that opens a connection itself: to the outside, or to its own service. */
+  #call(): Uint8Array {
+    const family = this.of([4, 6] as const);
+    const host = this.of(SERVERS[family]);
+    const target = this.of([...FAR[family], VIPS[family][0]]);
+    if (this.below(4) === 0) return echo({ from: host, to: target, id: this.of([0, 4000]) });
+    const from = endpoint(family, host, this.of([80, 4000, 4001]));
+    return this.#segment(
+      from,
+      endpoint(family, target, this.of([80, 443])),
+      this.of(["S", "S", "A", "SA", "R"]),
+    );
+  }
+
   #segment(from: string, to: string, flags: string): Uint8Array {
     const fields = { from, to, ttl: this.of([64, 64, 64, 64, 1, 2, 255]) };
     const checksum = this.of(["full", "full", "none", "wrong"] as const);
-    if (this.below(3) === 0) return udp({ ...fields, checksum, payload: bytes(this.below(30)) });
+    if (this.below(3) === 0) {
+      const message = `INVITE sip:a SIP/2.0\r\nCall-ID: ${this.below(4)}@b\r\n\r\n`;
+      const payload = this.below(2) === 0 ? message : bytes(this.below(30));
+      return udp({ ...fields, checksum, payload });
+    }
     if (this.below(4) === 0)
       return sctp({ ...fields, chunks: [{ type: this.of([0, 1, 1, 2, 6, 7, 8, 10, 11, 14]) }] });
     return tcp({
@@ -129,7 +255,8 @@ class Player {
     const ends = endsOf(this.#recent());
     if (ends === undefined) return this.#request();
     const { from, to, protocol } = ends;
-    if (protocol === 6) return tcp({ from: to, to: from, flags: this.of(["SA", "A", "FA", "R"]) });
+    if (protocol === 6)
+      return tcp({ from: to, to: from, flags: this.of(["SA", "A", "FA", "R"]), ack: this.of([1, 1, 100]) });
     if (protocol === 132)
       return sctp({ from: to, to: from, chunks: [{ type: this.of([0, 2, 6, 7, 8, 11]) }] });
     return udp({ from: to, to: from, payload: bytes(this.below(40)) });
@@ -256,6 +383,13 @@ function repairHeader(packet: Uint8Array): void {
   packet[11] = checksum & 255;
 }
 
+function sourcesOf({ services, masquerade }: DirectorConfig): Set<string> {
+  return new Set([
+    ...services.flatMap(({ fullNat }) => fullNat?.sources ?? []),
+    ...masquerade.flatMap(({ sources }) => sources),
+  ]);
+}
+
 const seeds = fc.integer({ min: 1, max: 2 ** 30 });
 
 function failWith(seed: number, step: number, problem: unknown): never {
@@ -264,7 +398,7 @@ function failWith(seed: number, step: number, problem: unknown): never {
 }
 
 test("after every one of 100,000 events no two connections share a tuple and all counters are the census", {
-  timeout: 90_000,
+  timeout: 240_000,
 }, () => {
   let eventCount = 0;
   const verdicts = new Map<string, number>();
@@ -300,13 +434,18 @@ test("after every one of 100,000 events no two connections share a tuple and all
     "drop table-full",
     "drop bad-checksum",
     "drop truncated",
+    "drop defence",
+    "drop destination-removed",
+    "drop no-call-id",
+    "drop no-room-for-header",
+    "drop tuple-exhausted",
   ])
     expect(reached).toContain(kind);
   expect(verdicts.get("to-client")).toBeGreaterThan(5000);
 });
 
 test("100,000 histories end: after the longest timeout the table is empty and nothing is remembered", {
-  timeout: 90_000,
+  timeout: 240_000,
 }, () => {
   let historyCount = 0;
   fc.assert(
@@ -316,11 +455,15 @@ test("100,000 histories end: after the longest timeout the table is empty and no
       for (let history = 0; history < 1000; history++) {
         historyCount++;
         for (let step = 1 + player.below(3); step > 0; step--) player.step();
-        player.stage.wait(LONGEST_MS + WHEEL_MS);
-        director.advance(player.stage.now);
+        for (const ms of [LONGEST_MS, PROLONGED_MS]) {
+          player.stage.wait(ms + WHEEL_MS);
+          director.advance(player.stage.now);
+        }
         if (director.connections.count !== 0)
           failWith(seed, history, `${director.connections.count} connections`);
         if (director.reassembly.waitingCount !== 0) failWith(seed, history, "unfinished datagrams");
+        if (director.calls.count !== 0) failWith(seed, history, "calls of no template");
+        expect(new Set(director.sources.texts)).toEqual(sourcesOf(player.wanted));
         for (const one of director.services.destinations()) {
           if (one.connectionCount !== 0 || !one.isAvailable || one.isOverloaded)
             failWith(seed, history, one.address);
@@ -332,7 +475,7 @@ test("100,000 histories end: after the longest timeout the table is empty and no
   expect(historyCount).toBe(100_000);
 });
 
-test("the same seed gives the same event log: 100,000 events twice", { timeout: 90_000 }, () => {
+test("the same seed gives the same event log: 100,000 events twice", { timeout: 240_000 }, () => {
   const log = (seed: number, steps: number): string => {
     const player = new Player(seed);
     const hash = createHash("sha256");
@@ -347,7 +490,7 @@ test("the same seed gives the same event log: 100,000 events twice", { timeout: 
 });
 
 test("no byte string makes receive throw: 100,000 of random bytes, 100,000 of broken packets", {
-  timeout: 90_000,
+  timeout: 240_000,
 }, () => {
   let stringCount = 0;
   const player = new Player(77);

@@ -21,7 +21,9 @@ export function census(director: Director): string[] {
   /** Templates by destination, and entries by what they hang on. */
   const templates = new Map<number, number>();
   const controlled = new Map<number, number>();
+  const sources = new Set(director.sources.texts);
   let count = 0;
+  let callCount = 0;
   for (let record = 0; record < table.highWater; record++) {
     if (!table.isLive(record)) continue;
     count++;
@@ -29,8 +31,12 @@ export function census(director: Director): string[] {
     if (controller >= 0) controlled.set(controller, (controlled.get(controller) ?? 0) + 1);
     if (table.isTemplate(record)) {
       templates.set(table.server(record), (templates.get(table.server(record)) ?? 0) + 1);
+      problems.push(...templateProblems(director, record));
+      if (director.calls.callId(record) !== undefined) callCount++;
       continue;
     }
+    if (table.source(record) > 0 && !sources.has(sourceOf(director, record)))
+      problems.push(`record ${record} has source ${sourceOf(director, record)}, which was let go`);
     const isInactive = table.hasFlag(record, ConnectionFlag.inactive);
     const counter = isInactive ? inactive : active;
     counter.set(table.server(record), (counter.get(table.server(record)) ?? 0) + 1);
@@ -55,6 +61,8 @@ export function census(director: Director): string[] {
       problems.push(`record ${record} says it controls ${claimed} and controls ${counted}`);
   }
   if (table.count !== count) problems.push(`the table says ${table.count} connections and has ${count}`);
+  if (director.calls.count !== callCount)
+    problems.push(`${director.calls.count} calls are remembered and ${callCount} templates have one`);
   if (count > table.capacity) problems.push(`${count} connections in a table for ${table.capacity}`);
   for (const destination of director.services.destinations()) {
     const { number, address, port, activeConnections, inactiveConnections, isAvailable } = destination;
@@ -76,6 +84,29 @@ export function census(director: Director): string[] {
     problems.push(`destination ${number} has connections and does not exist`);
   return problems;
 }
+
+/** A template is found under its own key, unless its engine finds it or nothing shall. */
+function templateProblems(director: Director, record: number): string[] {
+  const table = director.connections;
+  const problems: string[] = [];
+  if (table.controller(record) >= 0) problems.push(`template ${record} hangs on ${table.controller(record)}`);
+  if (table.hasFlag(record, ConnectionFlag.engine)) return problems;
+  const clientAt = table.clientAt(record);
+  const found = table.findTemplate(
+    table.family(record),
+    table.protocol(record),
+    table.words.slice(clientAt, clientAt + 4),
+    table.words,
+    table.virtualAt(record),
+    table.virtualPort(record),
+  );
+  if (found !== record) problems.push(`template ${record} is found as ${found}`);
+  return problems;
+}
+
+/** The address of the director's own that the server sees the client at. */
+const sourceOf = ({ connections, sources }: Director, record: number): string =>
+  formatAddress(connections.family(record) as 4 | 6, sources.words, connections.source(record) * 4);
 
 function isActiveState(protocol: number, state: number): boolean {
   if (protocol === Protocol.tcp) return TCP_IS_ACTIVE[state] === 1;
