@@ -40,6 +40,7 @@ const MEMORY_INTERVAL_MS = 1000;
 /** Changes by hand that one line of the log names. */
 const LOGGED_CHANGES_MAX = 3;
 const NOTHING_DRAINS = { virtualAddresses: [], serverAddresses: [] };
+
 export interface DaemonStatus extends Omit<DirectorStatus, "masquerade"> {
   readonly masquerade: readonly (MasqueradeRule & MasqueradeStatus)[];
   readonly device: DatapathStatus["device"];
@@ -200,10 +201,10 @@ export class Daemon {
   /** Change what runs by hand. All that can be done is done in one step. @returns the outcomes, in order. */
   edit(edits: readonly Edit[]): Promise<EditOutcome[]> {
     return this.#enqueue(async () => {
-      let result = editAll(this.#layers, edits, new Date());
+      let result = await editAll(this.#layers, edits, new Date());
       if (this.#newHostErrors(result.layers).length > 0) {
         // One of them at least asks too much of this host: which one shows when they are made one after the other.
-        result = editAll(this.#layers, edits, new Date(), (layers) => {
+        result = await editAll(this.#layers, edits, new Date(), (layers) => {
           return this.#newHostErrors(layers)[0]?.message;
         });
       }

@@ -2,6 +2,7 @@
  * One change by hand, made in the layers: judged against what is in effect, with Linux IPVS's errors, and written down as
  * what differs from the file. What brings a value back to the file's leaves no trace.
  */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { DestinationConfig, ServiceConfig, ServiceKey } from "../nat/configuration.ts";
 import { SERVICES_MAX } from "./config/schema.ts";
@@ -40,6 +41,8 @@ import {
 
 /** Facts about services and servers, all together. */
 export const MANUAL_FACTS_MAX = 65_536;
+/** Some tens of milliseconds, with thousands of services. */
+const SLICE_EDITS = 50;
 
 /** @param now - when the edit is made. */
 export function edit(layers: Layers, wanted: Edit, now: Date): Layers | EditFailure {
@@ -66,24 +69,29 @@ export interface Edited {
 }
 
 /**
- * Make edits one after the other; one that fails leaves the rest to be tried, as with ipvsadm.
+ * Make edits one after the other; one that fails leaves the rest to be tried, as with ipvsadm. A long list is made in
+ * slices, between which the event loop may turn.
  * @param refuse - why layers cannot be, if something outside of them speaks against it
  */
-export function editAll(
+export async function editAll(
   start: Layers,
   edits: readonly Edit[],
   now: Date,
   refuse: (layers: Layers) => string | undefined = () => undefined,
-): Edited {
+): Promise<Edited> {
   let layers = start;
-  const outcomes = edits.map((wanted): EditOutcome => {
+  const outcomes: EditOutcome[] = [];
+  for (const [index, wanted] of edits.entries()) {
+    if (index % SLICE_EDITS === SLICE_EDITS - 1) await nextTurn();
     const edited = edit(layers, wanted, now);
-    if ("code" in edited) return edited;
-    const problem = refuse(edited);
-    if (problem !== undefined) return { code: "EINVAL", message: problem };
-    layers = edited;
-    return undefined;
-  });
+    if ("code" in edited) {
+      outcomes.push(edited);
+      continue;
+    }
+    const message = refuse(edited);
+    outcomes.push(message === undefined ? undefined : { code: "EINVAL", message });
+    if (message === undefined) layers = edited;
+  }
   return { layers, outcomes };
 }
 
@@ -197,7 +205,8 @@ function changed(file: ServiceConfig, wanted: ServiceValues, since: string): Ser
 function addServer(layers: Layers, service: ServiceKey, wanted: DestinationConfig, since: string): Layers {
   const attempt = `Cannot add server ${serverText(wanted)} to ${serviceText(service)}`;
   const place = placeOf(layers, attempt, service);
-  const { destinations } = existing(attempt, place);
+  const current = existing(attempt, place);
+  const { destinations } = current;
   const server = { ...checkedServerKey(attempt, wanted), ...serverValues(wanted) };
   checkServer(attempt, place.key, server, layers.effective.services);
   if (destinations.some((one) => isSameServer(one, server))) {
@@ -212,11 +221,11 @@ function addServer(layers: Layers, service: ServiceKey, wanted: DestinationConfi
     ...place.manual.servers.filter((one) => !isSameServer(one, server)),
     { address, port, kind: "added", values: serverValues(server), since },
   ];
-  const isOfFile = place.file?.destinations.some((one) => isSameServer(one, server));
-  return withFacts(layers, {
-    ...place.manual,
-    servers: isOfFile ? settled(place.file!.destinations, servers) : servers,
-  });
+  if (place.file?.destinations.some((one) => isSameServer(one, server))) {
+    return withFacts(layers, { ...place.manual, servers: settled(place.file.destinations, servers) });
+  }
+  const merged = { ...current, destinations: [...destinations, server] };
+  return withFacts(layers, { ...place.manual, servers }, merged);
 }
 
 /**
@@ -314,12 +323,15 @@ function setTimeouts(layers: Layers, wanted: Extract<Edit, { kind: "set-timeouts
   return makeLayers(file, schedulers, { services: manual.services, ...(timeouts && { timeouts }) });
 }
 
-/** @param facts - in place of those about the same service */
-function withFacts(layers: Layers, facts: ManualService): Layers {
+/**
+ * @param facts - in place of those about the same service
+ * @param known - the service as it is then, where that is plain already
+ */
+function withFacts(layers: Layers, facts: ManualService, known?: ServiceConfig): Layers {
   const { file, manual, effective } = layers;
   const isIt = (one: ServiceKey): boolean => isSameService(one, facts.key);
   const ofFile = file.services.find(isIt);
-  const merged = mergeService(ofFile, facts);
+  const merged = known ?? mergeService(ofFile, facts);
   const place = effective.services.findIndex(isIt);
   const isNothing = facts.own === undefined && facts.servers.length === 0;
   const at = manual.services.findIndex(({ key }) => isIt(key));

@@ -6,7 +6,7 @@ import type { DestinationConfig, DirectorConfig, ServiceConfig, ServiceKey } fro
 import { IPVS_DEFAULTS } from "../nat/ipvs-settings.ts";
 import { DEFAULT_TIMEOUTS } from "../nat/timeouts.ts";
 import type { Edit, EditErrorCode, ServiceAttributes } from "./edit.ts";
-import { edit, MANUAL_FACTS_MAX } from "./layer-edit.ts";
+import { edit, editAll, MANUAL_FACTS_MAX } from "./layer-edit.ts";
 import { conflicts, discard, type Layers, makeLayers, reload } from "./layers.ts";
 import { manualChanges } from "./manual-changes.ts";
 import { serverText, serviceText, serviceValues } from "./manual-layer.ts";
@@ -469,4 +469,22 @@ describe("under random histories", () => {
 
   const byText = (a: DestinationConfig, b: DestinationConfig): number =>
     serverText(a) < serverText(b) ? -1 : 1;
+});
+
+test("a list of edits is made as far as it can be, and what is refused from outside is left out", async () => {
+  const many = Array.from({ length: 200 }, (_, at) =>
+    addService({ ...WEB, port: 1000 + at, scheduler: "rr" }),
+  );
+  const edits = [addServer(A), ...many, deleteService({ ...WEB, port: 7 }), deleteServer(A)];
+  const { layers, outcomes } = await editAll(start(), edits, NOW, ({ effective }) =>
+    effective.services.some(({ port }) => port === 1100) ? "not that one" : undefined,
+  );
+  expect(outcomes.filter((one) => one !== undefined).map(({ code }) => code)).toEqual([
+    "EEXIST",
+    "EINVAL",
+    "ESRCH",
+  ]);
+  expect(outcomes[101]).toEqual({ code: "EINVAL", message: "not that one" });
+  expect(layers.effective.services).toHaveLength(2 + 199);
+  expect(servers(layers)).toEqual(["172.16.0.3:8000 1"]);
 });
