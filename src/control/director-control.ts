@@ -108,18 +108,34 @@ export class DirectorControl {
       if (destination.address === address) destination.mtuBytes = mtuBytes;
   }
 
-  /** Addresses of removed services and servers that live connections still need. */
+  /** Addresses that live connections of removed services, servers and rules still need. */
   draining(): { readonly virtualAddresses: string[]; readonly serverAddresses: string[] } {
-    const virtualAddresses = new Set<string>();
+    const { services, sources } = this.#director;
+    const virtualAddresses = new Set(sources.texts);
     const serverAddresses = new Set<string>();
-    for (const destination of this.#director.services.destinations()) {
+    /** Destinations whose connections alone know the addresses: of mark services, and of masquerade rules. */
+    const anonymous = new Set<Destination>();
+    for (const destination of services.destinations()) {
       if (destination.isAvailable || destination.connectionCount === 0) continue;
       const { protocol, address } = destination.service.attributes;
-      if (protocol !== "fwmark") virtualAddresses.add(address);
-      if (destination.address !== "") serverAddresses.add(destination.address);
+      if (protocol === "fwmark") anonymous.add(destination);
+      else virtualAddresses.add(address);
+      if (!destination.isDetached) serverAddresses.add(destination.address);
     }
-    for (const address of this.#director.sources.texts) virtualAddresses.add(address);
+    if (anonymous.size > 0) this.#addEndsOf(anonymous, virtualAddresses, serverAddresses);
     return { virtualAddresses: [...virtualAddresses], serverAddresses: [...serverAddresses] };
+  }
+
+  #addEndsOf(wanted: ReadonlySet<Destination>, virtual: Set<string>, behind: Set<string>): void {
+    const { connections: table, services } = this.#director;
+    for (let record = 0; record < table.highWater; record++) {
+      if (!table.isLive(record) || table.isTemplate(record)) continue;
+      const destination = services.destination(table.server(record));
+      if (!wanted.has(destination)) continue;
+      const at = destination.isDetached ? table.clientAt(record) : table.virtualAt(record);
+      const address = formatAddress(table.family(record) as 4 | 6, table.words, at);
+      (destination.isDetached ? behind : virtual).add(address);
+    }
   }
 
   /**

@@ -5,7 +5,6 @@
  */
 import { type Flow, Protocol } from "../wire/flow.ts";
 import type { Packet } from "../wire/packet.ts";
-import { TcpFlag } from "../wire/tcp.ts";
 import type { Bindings } from "./bindings.ts";
 import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
 import type { Destination } from "./destination.ts";
@@ -70,7 +69,7 @@ export class Dispatcher {
     const destination = service.scheduler.pick(service.destinations, flow);
     if (destination === undefined) return Refusal.noDestination;
     const port = destination.port === 0 ? flow.destinationPort : destination.port;
-    return this.#connect(packet, flow, service, destination, port, -1, replaced);
+    return this.#connect(flow, service, destination, port, -1, replaced);
   }
 
   #persistent(
@@ -94,11 +93,10 @@ export class Dispatcher {
     this.#table.touch(template, nowTick);
     const hasOwnPort = service.hasPort(flow.destinationPort) && destination.port !== 0;
     const port = hasOwnPort ? destination.port : flow.destinationPort;
-    return this.#connect(packet, flow, service, destination, port, template, replaced);
+    return this.#connect(flow, service, destination, port, template, replaced);
   }
 
   #connect(
-    packet: Packet,
     flow: Flow,
     service: VirtualService,
     destination: Destination,
@@ -119,10 +117,8 @@ export class Dispatcher {
     const record = table.insert(flow, destination.words, port, number, sourcePort, destination.number);
     if (record < 0) return Refusal.tableFull;
     this.#bindings.bind(record, destination, number, template);
-    if (service.hasProxyHeader && flow.protocol === Protocol.tcp && (flow.tcpFlags & TcpFlag.syn) !== 0) {
+    if (service.hasProxyHeader && flow.protocol === Protocol.tcp)
       table.setFlag(record, ConnectionFlag.proxy, true);
-      table.setSequence(record, (packet.view.getInt32(flow.transportAt + 4) + 1) | 0);
-    }
     destination.traffic.countConnection();
     service.traffic.countConnection();
     return record;

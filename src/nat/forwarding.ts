@@ -6,7 +6,7 @@ import type { ConnectionStates } from "./connection-states.ts";
 import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
 import type { Destination } from "./destination.ts";
 import { TcpSide } from "./protocol/tcp.ts";
-import { proxyToClient, proxyToServer } from "./proxy-protocol.ts";
+import { proxyHeaderBytes, proxyToClient, proxyToServer } from "./proxy-protocol.ts";
 import { HOPS_EXCEEDED, type IcmpError, TOO_BIG } from "./reply.ts";
 import { changeHops, rewrite } from "./rewrite.ts";
 import type { ServiceBook } from "./service-book.ts";
@@ -67,11 +67,13 @@ export class Forwarding {
         return this.#answer(packet, flow, isMasquerade, HOPS_EXCEEDED, 0, "ttl-expired");
       changeHops(packet, flow.family, -1);
     }
-    if (table.hasFlag(record, ConnectionFlag.proxy) && !proxyToServer(packet, flow, table, record))
-      return DROP["no-room-for-header"];
-    const mtuBytes = isMasquerade ? this.clientMtuBytes : destination.mtuBytes;
+    const hasHeader = table.hasFlag(record, ConnectionFlag.proxy);
+    let mtuBytes = isMasquerade ? this.clientMtuBytes : destination.mtuBytes;
+    // The client must leave room for the header, or what it sends again would never fit.
+    if (hasHeader && mtuBytes > 0) mtuBytes -= proxyHeaderBytes(flow.family);
     if (!fits(packet, flow, mtuBytes))
       return this.#answer(packet, flow, isMasquerade, TOO_BIG, mtuBytes, "too-big");
+    if (hasHeader && !proxyToServer(packet, flow, table, record)) return DROP["no-room-for-header"];
     const { words } = table;
     const at = table.destinationAt(record);
     const source = table.source(record);

@@ -4,6 +4,7 @@
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { vi } from "vitest";
 import { builtProgram, DirectorDaemon } from "../../src/cli/demo/director-daemon.ts";
 import { buildFoundingNetwork, type Host, PORT } from "../../src/cli/demo/founding-network.ts";
 import { Laboratory } from "../../src/cli/demo/laboratory.ts";
@@ -102,10 +103,8 @@ uwsgi_temp_path ${folder}; scgi_temp_path ${folder}; ${servers} }
 }
 
 /** Wait until the director has no connection left, templates included. */
-export async function connectionsGone({ daemon }: Founding): Promise<void> {
-  for (let tries = 0; tries < 100; tries++) {
+export const connectionsGone = ({ daemon }: Founding): Promise<boolean> =>
+  vi.waitUntil(async () => {
     const { stdout } = await daemon.vsnat("status", "--json");
-    if ((JSON.parse(stdout) as { connections: { count: number } }).connections.count === 0) return;
-  }
-  throw new Error("The director still has connections");
-}
+    return (JSON.parse(stdout) as { connections: { count: number } }).connections.count === 0;
+  }, 20_000);
