@@ -148,6 +148,27 @@ test("a virtual address added by hand is routed here, and a connection to it out
   expect(existsSync(manualFile())).toBe(false);
 });
 
+test("what vsadm does is by hand, and -C with -R of what was saved leaves no trace", async () => {
+  const vsadm = (...args: readonly string[]) =>
+    founding.director.attempt(builtProgram("cli/vsadm.js", ...args), { env: founding.daemon.environment });
+  const manual = async () => (await ask<Status>("GET", "/v1/status")).manual.map(({ what }) => what);
+  const saved = (await vsadm("-Sn")).stdout;
+  expect(await vsadm("-e", "-t", `${VIP.ipv4}:80`, "-r", "172.16.0.2:80", "-m", "-w", "7")).toMatchObject({
+    code: 0,
+  });
+  expect(await vsadm("-E", "-t", `${VIP.ipv4}:80`, "-s", "sh", "-p", "60")).toMatchObject({ code: 0 });
+  expect(await manual()).toEqual(["scheduler wrr -> sh, persistence none -> 60 s", "weight 1 -> 7"]);
+  expect(await vsadm("-C")).toMatchObject({ code: 0 });
+  expect(await manual()).toEqual(["removed", "removed"]);
+  const script = ["sh", "-c", `printf %s "$0" | exec "$@"`, saved, ...builtProgram("cli/vsadm.js", "-R")];
+  expect(await founding.director.attempt(script, { env: founding.daemon.environment })).toMatchObject({
+    code: 0,
+  });
+  expect((await vsadm("-Sn")).stdout).toBe(saved);
+  // ipvsadm lists servers by address, which is the file's order here.
+  expect(await manual()).toEqual([]);
+});
+
 test("settings and defences change while the director runs", async () => {
   const more = "timeouts: { udp: 7s }\nunserved: drop\nipvs: { drop_packet: 1, amemthresh: 2147483647 }\n";
   await writeFile(founding.daemon.file, configurationText(founding, [web], more));
