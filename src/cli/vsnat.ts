@@ -7,6 +7,7 @@ import { command as connections } from "./connections.ts";
 import { command as demo } from "./demo.ts";
 import { command as doctor } from "./doctor.ts";
 import { command as exportFile } from "./export.ts";
+import { command as importFile } from "./import.ts";
 import { addCommand, runProgram } from "./program.ts";
 import { command as reload } from "./reload.ts";
 import { command as replay } from "./replay.ts";
@@ -19,7 +20,7 @@ import { VERSION } from "./version.ts";
 const GROUPS = {
   "Daemon:": [run, reload, cleanup],
   "Looking at it:": [status, connections, exportFile, trace],
-  "Configuration:": [check, schema],
+  "Configuration:": [check, importFile, schema],
   "Without a daemon:": [demo, replay, doctor],
 };
 
