@@ -6,7 +6,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Milliseconds } from "../base/environment.ts";
 import type { DirectorConfig, ServiceConfig, ServiceKey } from "../nat/configuration.ts";
-import { TICK_MS } from "../nat/connection-table.ts";
+import { ConnectionFlag, TICK_MS } from "../nat/connection-table.ts";
 import type { Destination } from "../nat/destination.ts";
 import type { Director } from "../nat/director.ts";
 import { DROP_REASONS, type DropReason } from "../nat/drop-reason.ts";
@@ -132,6 +132,8 @@ export class DirectorControl {
       if (!table.isLive(record) || table.isTemplate(record)) continue;
       const destination = services.destination(table.server(record));
       if (!wanted.has(destination)) continue;
+      // What another director told of, and has a server that is not configured here: nobody of this host's.
+      if (destination.isDetached && !table.hasFlag(record, ConnectionFlag.masquerade)) continue;
       const at = destination.isDetached ? table.clientAt(record) : table.virtualAt(record);
       const address = formatAddress(table.family(record) as 4 | 6, table.words, at);
       (destination.isDetached ? behind : virtual).add(address);

@@ -57,8 +57,11 @@ export class SyncError extends Error {
 
 /** A part-filled message waits no longer; in IPVS it is 2 seconds. */
 const FLUSH_INTERVAL_MS = 1000;
-/** Messages that wait for the datapath thread. */
+/** Messages that wait for the datapath thread, and how many it takes at a time: packets wait for those. */
 const RECEIVED_MAX = 4096;
+const RECEIVED_BATCH = 32;
+/** What may wait in the socket, where the system takes less than is told. */
+const SENDING_BYTES_MAX = 8 * 1024 * 1024;
 const HEADERS_BYTES = { 4: 20 + 8, 6: 40 + 8 } as const;
 const MTU_MIN = 1500;
 const MTU_MAX = 65_535;
@@ -75,7 +78,7 @@ export class SyncDaemons {
   readonly #running = new Map<SyncRole, Running>();
   /** What went wrong at least once since the start of its daemon, so that it is not said again. */
   readonly #complaints = new Set<string>();
-  #received: Uint8Array[] = [];
+  readonly #received: Uint8Array[] = [];
   #isDelivering = false;
   #timer: NodeJS.Timeout | undefined;
   /** One start or stop at a time. */
@@ -159,10 +162,17 @@ export class SyncDaemons {
 
   #send(message: Uint8Array): void {
     const master = this.#running.get("master");
-    master?.socket.send(message, (error) => {
-      if (error === null) return;
+    if (master === undefined) return;
+    const lose = (why: string): void => {
       master.lostAtSocket++;
-      this.#complain("master", `the master cannot send: ${error.message}`);
+      this.#complain("master", `the master cannot send: ${why}`);
+    };
+    if (master.socket.getSendQueueSize() > SENDING_BYTES_MAX) {
+      lose("the system is too slow");
+      return;
+    }
+    master.socket.send(message, (error) => {
+      if (error !== null) lose(error.message);
     });
   }
 
@@ -181,12 +191,11 @@ export class SyncDaemons {
     this.#isDelivering = true;
     try {
       while (this.#received.length > 0) {
-        const messages = this.#received;
-        this.#received = [];
+        const messages = this.#received.splice(0, RECEIVED_BATCH);
         await this.#thread.request("receiveSync", { messages });
       }
     } catch {
-      this.#received = []; // the thread has ended, and the daemon is told so elsewhere
+      this.#received.length = 0; // the thread has ended, and the daemon is told so elsewhere
     }
     this.#isDelivering = false;
   }

@@ -184,14 +184,14 @@ export class SyncBackup {
     return destination === this.#nowhere[entry.family] && this.#destinationOf(entry) !== undefined;
   }
 
-  /** @returns the record, or -1 when the table is full */
+  /** @returns the record, or -1 when there is no room */
   #make(entry: SyncEntry): number {
     const table = this.#table;
+    if (table.count === table.capacity) return -1;
     const { family, destination, destinationPort, clientPort } = entry;
     const server = this.#destinationOf(entry) ?? this.#nowhereOf(family);
     if (!entry.isTemplate) {
       const record = table.insert(this.#flow, destination, destinationPort, 0, clientPort, server.number);
-      if (record < 0) return -1;
       this.#bindings.bind(record, server, 0, -1);
       this.#setInactive(record, entry);
       return record;
@@ -202,7 +202,6 @@ export class SyncBackup {
       family, protocol, client, virtual, 0, virtualPort, destination, destinationPort, server.number,
       data !== undefined,
     );
-    if (record < 0) return -1;
     server.persistentConnections++;
     if (data === undefined || this.#director.calls.insert(record, data, 0, data.length)) return record;
     this.#bindings.remove(record);
