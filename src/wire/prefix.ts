@@ -10,9 +10,9 @@ export interface Prefix {
 
 /** @returns undefined for what is no prefix. An address alone is a prefix of all its bits; bits behind it are cut off. */
 export function parsePrefix(text: string): Prefix | undefined {
-  const [addressText, lengthText] = text.split("/", 2);
+  const [addressText, lengthText, ...rest] = text.split("/", 3);
   const address = parseAddress(addressText!);
-  if (address === undefined) return undefined;
+  if (address === undefined || rest.length > 0) return undefined;
   const bits = address.family === 4 ? 32 : 128;
   const length = lengthText === undefined ? bits : /^\d{1,3}$/.test(lengthText) ? Number(lengthText) : -1;
   if (length < 0 || length > bits) return undefined;
