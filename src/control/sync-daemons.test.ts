@@ -100,7 +100,7 @@ describe.skipIf(!LOOPBACK)("synchronisation daemons", () => {
     expect(thread.batches).toEqual([1]);
     expect(lines.filter((line) => line.startsWith("warning"))).toHaveLength(1);
     await thread.answerAll();
-    expect(thread.batches).toEqual([1, ...new Array(128).fill(32)]);
+    expect(thread.batches).toEqual([1, ...new Array(256).fill(16)]);
     sender.close();
     await once(sender, "close");
   });

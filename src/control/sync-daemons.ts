@@ -59,7 +59,7 @@ export class SyncError extends Error {
 const FLUSH_INTERVAL_MS = 1000;
 /** Messages that wait for the datapath thread, and how many it takes at a time: packets wait for those. */
 const RECEIVED_MAX = 4096;
-const RECEIVED_BATCH = 32;
+const RECEIVED_BATCH = 16;
 /** What may wait in the socket, where the system takes less than is told. */
 const SENDING_BYTES_MAX = 8 * 1024 * 1024;
 const HEADERS_BYTES = { 4: 20 + 8, 6: 40 + 8 } as const;
