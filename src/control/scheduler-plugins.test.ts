@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { SchedulerRig, schedulerContract } from "../../test/contract/scheduler.ts";
+import { testBook } from "../../test/support/replayed.ts";
 import { readSchedulerPlugins } from "./scheduler-plugin-file.ts";
 import { SANDBOXES_MAX, SandboxEngine } from "./scheduler-plugin-sandbox.ts";
 import { FAILURES_MAX, SchedulerPlugins } from "./scheduler-plugins.ts";
@@ -248,6 +249,26 @@ test("services do not see each other, and their number is bounded", () => {
   const after = service(OLDEST);
   expect(after.failures, "closed ones make room").toEqual([]);
   close(after);
+});
+
+test("services that go, or get another scheduler, make room", () => {
+  const { it, failures, plugins } = service(OLDEST);
+  const book = testBook(plugins.registry);
+  const config = {
+    protocol: "tcp",
+    address: "192.0.2.1",
+    port: 80,
+    scheduler: "mine",
+    destinations: [],
+  } as const;
+  for (let i = 0; i < SANDBOXES_MAX; i++) {
+    const made = book.addService(config);
+    book.editService(made, { ...config, scheduler: "rr" });
+    book.editService(made, config);
+    book.removeService(made);
+  }
+  expect(failures).toEqual([]);
+  close({ it });
 });
 
 test("another module takes the place of the old one where that is at work", () => {

@@ -131,6 +131,7 @@ export class ServiceBook implements PortReservation {
   /** Give a service another scheduler, which begins with the destinations as they are. */
   #changeScheduler(service: VirtualService, name: string, flags: readonly SchedulerFlag[]): void {
     const scheduler = this.#makeScheduler(name, flags, nameOf(service.attributes));
+    service.scheduler.close?.();
     service.scheduler = scheduler;
     // It begins with the whole list, as IPVS's init_service: one by one wrr would begin at the oldest one's weight.
     if (service.destinations.length > 0) scheduler.changed?.("added", service.destinations, 0);
@@ -139,6 +140,7 @@ export class ServiceBook implements PortReservation {
   /** Connections of its destinations stay. */
   removeService(service: VirtualService): void {
     for (const destination of service.destinations.splice(0)) this.#retire(destination);
+    service.scheduler.close?.();
     this.#table.remove(service);
     this.#releaseSources(service.sources);
     this.#services.splice(this.#services.indexOf(service), 1);
