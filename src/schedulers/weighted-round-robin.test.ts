@@ -10,7 +10,11 @@ schedulerContract("wrr", weightedRoundRobin);
  */
 function inListOrder(...weights: number[]): SchedulerRig {
   const it = new SchedulerRig(weightedRoundRobin, weights.toReversed());
-  it.book.editService(it.service, { ...it.service.attributes, schedulerFlags: ["sh-port"], destinations: [] });
+  it.book.editService(it.service, {
+    ...it.service.attributes,
+    schedulerFlags: ["sh-port"],
+    destinations: [],
+  });
   return it;
 }
 
