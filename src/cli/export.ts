@@ -2,9 +2,11 @@
 import { Argument, Command } from "commander";
 import { CONNECTIONS_LIMIT_MAX, type Connections } from "../api/connections.ts";
 import type { Status } from "../api/operations.ts";
+import type { ConnectionStatus } from "../control/director-status.ts";
 import { ask } from "./control-client.ts";
 import {
   procApplications,
+  procConnectionOrigins,
   procConnections,
   procServices,
   procStats,
@@ -13,15 +15,17 @@ import {
 
 const status = () => ask<Status>("GET", "/v1/status");
 
+async function connections(): Promise<readonly ConnectionStatus[]> {
+  const path = `/v1/connections?limit=${CONNECTIONS_LIMIT_MAX}`;
+  const { connections: list, count } = await ask<Connections>("GET", path);
+  if (count > list.length) process.stderr.write(`${count - list.length} more connections are not listed\n`);
+  return list;
+}
+
 const FILES: Readonly<Record<string, () => Promise<string>>> = {
   ip_vs: async () => procServices(await status()),
-  ip_vs_conn: async () => {
-    const path = `/v1/connections?limit=${CONNECTIONS_LIMIT_MAX}`;
-    const { connections, count } = await ask<Connections>("GET", path);
-    if (count > connections.length)
-      process.stderr.write(`${count - connections.length} more connections are not listed\n`);
-    return procConnections(connections);
-  },
+  ip_vs_conn: async () => procConnections(await connections()),
+  ip_vs_conn_sync: async () => procConnectionOrigins(await connections()),
   ip_vs_stats: async () => procStats(await status()),
   ip_vs_stats_percpu: async () => procStatsPerProcessor(await status()),
   ip_vs_app: async () => procApplications(),

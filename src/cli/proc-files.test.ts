@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { seconds } from "../base/environment.ts";
 import type { ConnectionStatus, DirectorStatus, ServiceStatus } from "../control/director-status.ts";
-import { procConnections, procServices, procStatsPerProcessor } from "./proc-files.ts";
+import { procConnectionOrigins, procConnections, procServices, procStatsPerProcessor } from "./proc-files.ts";
 
 const NONE = { connections: 0, inPackets: 0, outPackets: 0, inBytes: 0, outBytes: 0 };
 
@@ -69,6 +69,26 @@ test("templates, of a mark and of a persistence engine", () => {
   expect(procConnections(connections).split("\n").slice(1)).toEqual([
     "IP  C6336400 0000 00000007 0000 0A00001F 0000 NONE             60",
     "UDP C6336400 0000 C000020A 13C4 0A00001F 0000 NONE            298 sip a84b4c76e66710",
+    "",
+  ]);
+});
+
+test("where connections come from, laid out as in the reference's section 6.4", () => {
+  const connection: ConnectionStatus = {
+    protocol: "tcp",
+    state: "ESTABLISHED",
+    client: { address: "198.51.100.7", port: 51_514 },
+    virtual: { address: "192.0.2.10", port: 80 },
+    destination: { address: "10.0.0.12", port: 8080 },
+    isTemplate: false,
+    expiresSeconds: 893,
+  };
+  const client = { address: "198.51.100.8", port: 40_022 };
+  const copied = { ...connection, client, isSynchronised: true, expiresSeconds: 612 };
+  expect(procConnectionOrigins([connection, copied]).split("\n")).toEqual([
+    "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires",
+    "TCP C6336407 C93A C000020A 0050 0A00000C 1F90 ESTABLISHED LOCAL      893",
+    "TCP C6336408 9C56 C000020A 0050 0A00000C 1F90 ESTABLISHED SYNC       612",
     "",
   ]);
 });

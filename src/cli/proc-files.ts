@@ -56,14 +56,31 @@ function maskHex(netmask: string | undefined, isIpv6: boolean): string {
 export const procConnections = (connections: readonly ConnectionStatus[]): string =>
   lines(
     "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData",
-    ...connections.map(({ protocol, client, virtual, destination, state, expiresSeconds, engine }) => {
-      const ends = [client, virtual, destination].map(
-        ({ address, port }) => `${addressHex(address)} ${hex(port, 4)}`,
-      );
-      const row = [protocol.toUpperCase().padEnd(3), ...ends, state.padEnd(11), pad(expiresSeconds, 7)];
+    ...connections.map((connection) => {
+      const { expiresSeconds, engine } = connection;
+      const row = [...connectionColumns(connection), pad(expiresSeconds, 7)];
       return [...row, ...(engine === undefined ? [] : [engine.name, engine.data])].join(" ");
     }),
   );
+
+/** /proc/net/ip_vs_conn_sync */
+export const procConnectionOrigins = (connections: readonly ConnectionStatus[]): string =>
+  lines(
+    "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Origin Expires",
+    ...connections.map((connection) => {
+      const origin = connection.isSynchronised ? "SYNC" : "LOCAL";
+      return [...connectionColumns(connection), origin.padEnd(6), pad(connection.expiresSeconds, 7)].join(
+        " ",
+      );
+    }),
+  );
+
+/** Protocol, the three ends, state. */
+const connectionColumns = ({ protocol, client, virtual, destination, state }: ConnectionStatus): string[] => [
+  protocol.toUpperCase().padEnd(3),
+  ...[client, virtual, destination].map(({ address, port }) => `${addressHex(address)} ${hex(port, 4)}`),
+  state.padEnd(11),
+];
 
 const TITLE = "   Total Incoming Outgoing         Incoming         Outgoing";
 const UNITS = "   Conns  Packets  Packets            Bytes            Bytes";

@@ -222,6 +222,7 @@ export class DirectorControl {
             : endpoint(words, table.clientAt(record), sourcePort),
       }),
       isTemplate,
+      ...(table.hasFlag(record, ConnectionFlag.synchronised) && { isSynchronised: true }),
       ...(callId !== undefined && { engine: { name: "sip" as const, data: callId } }),
       expiresSeconds: Math.ceil((table.ticksLeft(record, nowTick) * TICK_MS) / 1000),
     };

@@ -1,6 +1,11 @@
 /** What the director tells about itself: plain data, made by the datapath thread, read by api, cli and tests. */
 
-import type { DestinationConfig, IpvsSettings, ServiceConfig, ServiceProtocol } from "../nat/configuration.ts";
+import type {
+  DestinationConfig,
+  IpvsSettings,
+  ServiceConfig,
+  ServiceProtocol,
+} from "../nat/configuration.ts";
 import type { DropReason } from "../nat/drop-reason.ts";
 
 /** Totals since start or since they were last zeroed; bytes count IP packets, headers included. */
@@ -80,6 +85,8 @@ export interface ConnectionStatus {
   /** Where the server sees the client, if not at its own address and port. */
   readonly source?: Endpoint;
   readonly isTemplate: boolean;
+  /** True of an entry copied from another director by a synchronisation daemon. */
+  readonly isSynchronised?: boolean;
   /** Of templates of a persistence engine: its name and what it pins by (SIP: the Call-ID). */
   readonly engine?: { readonly name: "sip"; readonly data: string };
   /** Whole seconds until the entry is removed if no packet comes, rounded up. */
