@@ -307,13 +307,8 @@ export class Director {
     const node = this.#findLive(flow);
     if (node < 0) return this.#unknown(packet, flow);
     const record = node >> 1;
-    const destination = this.services.destination(this.connections.server(record));
-    if (!destination.isAvailable) {
-      const verdict = this.#ofRemoved(packet, flow, record, (node & 1) === 1, destination);
-      if (verdict !== undefined) return verdict;
-    }
-    if ((node & 1) === 1) return this.#forwarding.toClient(packet, flow, record);
-    if (this.#isStarting(packet, flow) && this.#isReusable(flow, record)) {
+    const isToClient = (node & 1) === 1;
+    if (!isToClient && this.#isStarting(packet, flow) && this.#isReusable(flow, record)) {
       const service = this.services.find(flow);
       if (service !== undefined) {
         if (this.#isSchedulable(packet, flow)) return this.#schedule(packet, flow, service, record);
@@ -322,6 +317,12 @@ export class Director {
         return this.#reject(packet, flow);
       }
     }
+    const destination = this.services.destination(this.connections.server(record));
+    if (!destination.isAvailable) {
+      const verdict = this.#ofRemoved(packet, flow, record, isToClient, destination);
+      if (verdict !== undefined) return verdict;
+    }
+    if (isToClient) return this.#forwarding.toClient(packet, flow, record);
     return this.#forwarding.toServer(packet, flow, record);
   }
 
