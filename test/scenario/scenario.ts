@@ -10,7 +10,8 @@
  *     no service tcp 202.103.106.5:80
  *     mark 7 tcp 202.103.106.5/32 80-90         packets to there get a mark
  *     masquerade 172.16.0.0/24 as 198.51.100.1 40000-40999
- *     mtu 172.16.0.2 1280
+ *     mtu 172.16.0.2 1280                       largest packet towards a server
+ *     own 172.16.0.1                            the director's own address, for errors to servers
  *     +0      client S 202.100.1.2:3456 > 202.103.106.5:80    to-server 202.100.1.2:3456 > 172.16.0.3:8000
  *     +0.02   server SA 172.16.0.3:8000 > 202.100.1.2:3456    to-client 202.103.106.5:80 > 202.100.1.2:3456
  *     +60     udp 10 1.2.3.4:5 > 202.103.106.5:53             drop no-service
@@ -35,7 +36,7 @@ import type {
   MasqueradeRule,
   ServiceConfig,
 } from "../../src/nat/configuration.ts";
-import { formatAddress } from "../../src/wire/address.ts";
+import { type Address, formatAddress, parseAddress } from "../../src/wire/address.ts";
 import { formatPacket } from "../../src/wire/text.ts";
 import { census } from "../support/census.ts";
 import { bytes, echo, icmp, sctp, tcp, udp } from "../support/packet-builder.ts";
@@ -106,6 +107,7 @@ class Story {
     else if (verb === "mark") this.#apply(() => this.#marks.push(parseMark(rest)));
     else if (verb === "masquerade") this.#apply(() => this.#masquerade.push(parseMasquerade(rest)));
     else if (verb === "mtu") this.stage.control.setMtu(rest[0]!, Number(rest[1]));
+    else if (verb === "own") this.#own(parseAddress(rest[0]!)!);
     else if (verb === "about") this.#last = this.#build(rest.slice(0, -3), endsOf(rest.slice(-3)), []);
     else if (verb === "state") this.#state(rest);
     else if (verb === "load") this.#load(rest);
@@ -132,6 +134,10 @@ class Story {
     change();
     const rest = { settings: this.#settings, marks: this.#marks, masquerade: this.#masquerade };
     this.stage.apply([...this.#services.values()], rest);
+  }
+
+  #own({ family, words }: Address): void {
+    this.stage.director.ownAddress[family] = words;
   }
 
   #state([client, state, expires]: readonly string[]): void {
