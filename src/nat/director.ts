@@ -533,6 +533,7 @@ export class Director {
     const quoted = this.#quoted;
     if (!quoted.hasPorts || isEchoProtocol(quoted.protocol) || quoted.family !== flow.family) return -1;
     if (!isUnicastSource(quoted) || this.services.isFromVirtual(quoted)) return -1;
+    if (quoted.sourcePort === FTP_DATA_PORT) return -1;
     if (!sameWords(flow.words, quoted.words, 4) || !isIcmpValid(packet, flow)) return -1;
     const service = this.services.find(quoted);
     // What is scheduled packet by packet has no connection that an error could be about.

@@ -78,7 +78,7 @@ export class ServiceBook implements PortReservation {
       if (
         destination?.isAvailable === true &&
         destination.port === flow.sourcePort &&
-        destination.service.protocol === flow.protocol &&
+        (destination.service.mark !== 0 || destination.service.protocol === flow.protocol) &&
         destination.service.family === flow.family &&
         destination.hasAddress(flow.words, 0)
       )
