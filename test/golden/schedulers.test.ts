@@ -5,12 +5,16 @@
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { type DestinationConfig, SCHEDULER_FLAGS, type ServiceConfig } from "../../src/nat/configuration.ts";
-import { formatAddress, parseAddress, parseEndpoint } from "../../src/wire/address.ts";
-import { Flow } from "../../src/wire/flow.ts";
+import {
+  type DestinationConfig,
+  type MarkRule,
+  SCHEDULER_FLAGS,
+  type ServiceConfig,
+} from "../../src/nat/configuration.ts";
+import { formatAddress } from "../../src/wire/address.ts";
 import { census } from "../support/census.ts";
 import { tcp } from "../support/packet-builder.ts";
-import { destination, service, testBook } from "../support/replayed.ts";
+import { destination, service } from "../support/replayed.ts";
 import { Stage } from "../support/stage.ts";
 
 const VIP = "202.103.106.5";
@@ -60,20 +64,20 @@ const titleOf = ({ scheduler, flags, weights, mode }: Series) =>
 class Connections {
   readonly stage: Stage;
 
-  constructor(config: ServiceConfig) {
-    this.stage = new Stage([config]);
+  constructor(config: ServiceConfig, marks: readonly MarkRule[] = []) {
+    this.stage = new Stage([]);
+    this.stage.apply([config], { marks });
   }
 
   /** One connection, kept open or closed by both. @returns the letter of its destination, "-" when refused */
-  make(client: string, mode: Mode): string {
-    const virtual = `${VIP}:80`;
+  make(client: string, mode: Mode, virtual = `${VIP}:80`): string {
     const toServer = (flags: string) => this.stage.send(tcp({ from: client, to: virtual, flags }));
     const first = toServer("S");
     if (first.verdict === "reply") return "-";
-    const server = formatAddress(4, [new DataView(first.bytes.buffer).getInt32(16)]);
-    const letter = ADDRESSES.indexOf(server);
-    const toClient = (flags: string) =>
-      this.stage.send(tcp({ from: `${server}:${PORTS[letter]}`, to: client, flags }));
+    const view = new DataView(first.bytes.buffer);
+    const server = formatAddress(4, [view.getInt32(16)]);
+    const from = `${server}:${view.getUint16(22)}`;
+    const toClient = (flags: string) => this.stage.send(tcp({ from, to: client, flags }));
     toClient("SA");
     toServer("A");
     if (mode === "closed") {
@@ -81,7 +85,7 @@ class Connections {
       toClient("FA");
       toServer("A");
     }
-    return "ABC"[letter]!;
+    return "ABC"[ADDRESSES.indexOf(server)]!;
   }
 
   picks(from: number, count: number, mode: Mode): string {
@@ -138,28 +142,34 @@ describe("sched: thirty connections, five sets of weights, kept open and closed"
   );
 });
 
-describe("multidest: one service over ten virtual addresses", () => {
-  const { config } = about("multidest") as { config: { vaddrs: string[] } };
+describe("multidest: one service by firewall mark, over ten virtual addresses", () => {
+  const { config } = about("multidest") as { config: { vaddrs: string[]; port: number; mark: number } };
+  const { vaddrs, port, mark } = config;
+  const marks = vaddrs.map(
+    (address): MarkRule => ({
+      mark,
+      protocol: "tcp",
+      destination: `${address}/32`,
+      ports: { first: port, last: port },
+    }),
+  );
 
   test.each(seriesOf("multidest").map((series) => [titleOf(series), series]))("%s", (_, series) => {
-    // Services by firewall mark belong to the director; schedulers see nothing of them but the flow.
-    const book = testBook();
     const { destinations, ...rest } = configOf(series);
-    const one = book.addService({ ...rest, destinations: [] });
-    for (const each of destinations) book.addDestination(one, { ...each, port: 0 });
-    const flow = new Flow();
-    const made = CLIENTS.map((client, i) => {
-      const { words, port } = parseEndpoint(client)!;
-      flow.words.set(words, 0);
-      flow.words.set(parseAddress(config.vaddrs[i % config.vaddrs.length]!)!.words, 4);
-      flow.sourcePort = port;
-      const picked = one.scheduler.pick(one.destinations, flow);
-      if (picked === undefined) return "-";
-      picked.bind();
-      if (series.mode === "open") picked.move(false);
-      return "ABC"[ADDRESSES.indexOf(picked.address)]!;
-    });
+    const wanted: ServiceConfig = {
+      ...rest,
+      protocol: "fwmark",
+      address: "0.0.0.0",
+      port: 0,
+      mark,
+      destinations: destinations.map((one) => ({ ...one, port: 0 })),
+    };
+    const it = new Connections(wanted, marks);
+    const made = CLIENTS.map((client, i) =>
+      it.make(client, series.mode, `${vaddrs[i % vaddrs.length]}:${port}`),
+    );
     expect(made.join("")).toBe(series.picks);
+    expect(census(it.stage.director)).toEqual([]);
   });
 });
 
