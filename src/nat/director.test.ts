@@ -573,19 +573,6 @@ describe.each(PLACES)("%s", (_name, place) => {
         );
       },
     );
-
-    test("without a free port there is no connection", () => {
-      // Chance that always proposes the same port, which a third connection has.
-      let proposed = 0;
-      const randomU32 = () => proposed;
-      const stage = stageOf(place, { randomU32 }, both);
-      proposed = 2000 - 1024;
-      stage.send(udp({ from: client, to: virtual }));
-      stage.send(udp({ from: at(clientAddress, 2000), to: virtual }));
-      const sent = stage.send(udp({ from: client, to: at(other.vip, 80) }));
-      expect(sent.verdict).toBe("drop tuple-exhausted");
-      expect([stage.connections().length, stage.count("tuple-exhausted")]).toEqual([2, 1]);
-    });
   });
 });
 
@@ -924,12 +911,11 @@ describe("every drop reason is reached, and its counter moves by one", () => {
       return stage.send(ask).verdict;
     },
     "tuple-exhausted": (stage) => {
-      stage.send(udp({ from: "202.100.1.2:1024", to: virtual }));
-      stage.apply([
-        ...servicesOf(V4),
-        service("udp", "202.103.106.6", 80, "rr", destination(V4.serverAddress, 8000)),
-      ]);
-      return stage.send(udp({ from: "202.100.1.2:1024", to: "202.103.106.6:80" })).verdict;
+      const ports = { first: 2000, last: 2000 };
+      stage.apply([], { masquerade: [{ from: ["172.16.0.0/24"], sources: ["10.9.0.1"], ports }] });
+      const out = (port: number) => stage.send(udp({ from: `172.16.0.3:${port}`, to: "198.51.100.1:53" }));
+      out(1);
+      return out(2).verdict;
     },
     "unknown-protocol": (stage) => stage.send(icmp({ from: V4.clientAddress, to: V4.vip, type: 13 })).verdict,
     "icmp-no-connection": (stage) =>

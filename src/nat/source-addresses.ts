@@ -5,6 +5,7 @@
  * A number stays with its address as long as a configuration names it or a connection uses it.
  */
 import type { RandomU32 } from "../base/environment.ts";
+import { KeyedHash } from "../base/keyed-hash.ts";
 import { parseAddress } from "../wire/address.ts";
 import { type ConnectionTable, SOURCES_MAX } from "./connection-table.ts";
 
@@ -24,14 +25,15 @@ export class SourceAddresses {
   /** What `choose` found last. */
   readonly found: SourcePlace = { number: 0, port: 0 };
   readonly #table: ConnectionTable;
-  readonly #randomU32: RandomU32;
+  readonly #hash: KeyedHash;
+  #drawCount = 0;
   readonly #texts: (string | undefined)[] = [undefined];
   readonly #families = new Uint8Array(SOURCES_MAX + 1);
   readonly #holdCounts = new Int32Array(SOURCES_MAX + 1);
 
   constructor(table: ConnectionTable, randomU32: RandomU32) {
     this.#table = table;
-    this.#randomU32 = randomU32;
+    this.#hash = new KeyedHash(randomU32(), randomU32());
   }
 
   /**
@@ -103,7 +105,7 @@ export class SourceAddresses {
   ): boolean {
     const table = this.#table;
     const { found } = this;
-    const start = pool.length > 1 ? this.#randomU32() % pool.length : 0;
+    const start = pool.length > 1 ? this.#draw(pool.length) : 0;
     const addressCount = pool.length === 0 ? 1 : Math.min(pool.length, ADDRESSES_TRIED_MAX);
     for (let index = 0; index < addressCount; index++) {
       const number = pool.length === 0 ? 0 : pool[(start + index) % pool.length]!;
@@ -113,7 +115,7 @@ export class SourceAddresses {
       let port =
         number === 0 || (clientPort >= firstPort && clientPort <= lastPort)
           ? clientPort
-          : firstPort + (this.#randomU32() % (lastPort - firstPort + 1));
+          : firstPort + this.#draw(lastPort - firstPort + 1);
       for (let tries = 0; tries < TRIES; tries++) {
         const ports = (serverPort << 16) | port;
         if (
@@ -124,10 +126,18 @@ export class SourceAddresses {
           found.port = port;
           return true;
         }
-        port = firstPort + (this.#randomU32() % (lastPort - firstPort + 1));
+        port = firstPort + this.#draw(lastPort - firstPort + 1);
       }
     }
     return false;
+  }
+
+  /** A number below the bound that cannot be guessed. A hash, because what `RandomU32` returns V8 has to allocate. */
+  #draw(bound: number): number {
+    this.#drawCount = (this.#drawCount + 1) | 0;
+    this.#hash.start();
+    this.#hash.add(this.#drawCount);
+    return (this.#hash.finish() >>> 1) % bound;
   }
 }
 

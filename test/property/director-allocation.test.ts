@@ -6,7 +6,11 @@
 import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
-import { milliseconds } from "../../src/base/environment.ts";
+import { milliseconds, seconds } from "../../src/base/environment.ts";
+import type { DirectorConfig, ServiceConfig } from "../../src/nat/configuration.ts";
+import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
+import { VERDICT_KINDS } from "../../src/nat/verdict.ts";
+import { SCHEDULERS } from "../../src/schedulers/registry.ts";
 import { DirectorSync } from "../../src/sync/director-sync.ts";
 import { Packet } from "../../src/wire/packet.ts";
 import { bytes, echo, fragment, icmp, sctp, tcp, udp } from "../support/packet-builder.ts";
@@ -110,11 +114,126 @@ describe("bytes allocated per packet", () => {
     expect(bytesPerPacket(stage, packets)).toBeLessThan(BYTES_MAX);
   });
 
-  test.each(["rr", "wrr", "lc", "wlc"])("new connections, scheduled by %s, and their end", (scheduler) => {
-    // 50,000 ports, each a new connection or one that is reset and begins again.
-    const reset = tcp({ from: CLIENT, to: `${VIP}:80`, flags: "" });
-    const vary = (packet: Packet, i: number): void => packet.view.setUint16(packet.at + 20, 1024 + (i >> 1));
-    expect(bytesPerPacket(stageOf(scheduler), [ask, reset], vary)).toBeLessThan(BYTES_MAX);
+  test.each(Object.keys(SCHEDULERS).filter((name) => name !== "none"))(
+    "new connections, scheduled by %s, and their end",
+    (scheduler) => {
+      // 50,000 ports, each a new connection or one that is reset and begins again.
+      const reset = tcp({ from: CLIENT, to: `${VIP}:80`, flags: "" });
+      const vary = (packet: Packet, i: number): void =>
+        packet.view.setUint16(packet.at + 20, 1024 + (i >> 1));
+      expect(bytesPerPacket(stageOf(scheduler), [ask, reset], vary)).toBeLessThan(BYTES_MAX);
+    },
+  );
+});
+
+/** A service with more to it than servers, one of TCP and one of UDP. */
+function stageWith(attributes: Partial<ServiceConfig>, rest: Partial<DirectorConfig> = {}): Stage {
+  const servers = [2, 3].map((host) => destination(`172.16.0.${host}`, 80));
+  const services = (["tcp", "udp"] as const).map((protocol) => ({
+    ...service(protocol, VIP, 80, "wlc", ...servers),
+    ...attributes,
+  }));
+  const stage = new Stage([], { connectionsMax: 1 << 17, repliesPerSecondMax: 1_000_000_000 });
+  stage.apply(services, rest);
+  return stage;
+}
+
+/** Every second packet has another source port, */
+const varyPort = (packet: Packet, i: number): void => packet.view.setUint16(packet.at + 20, 1024 + (i >> 1));
+/** or another source address; the identification takes up what the IPv4 checksum would have to. */
+function varyAddress(packet: Packet, i: number): void {
+  const total = packet.view.getUint16(packet.at + 14) + packet.view.getUint16(packet.at + 4);
+  packet.view.setUint16(packet.at + 14, i >> 1);
+  packet.view.setUint16(packet.at + 4, (total - (i >> 1) + 65_535) % 65_535);
+}
+
+describe("bytes allocated per packet of a new connection", () => {
+  const syn = tcp({ from: CLIENT, to: `${VIP}:80`, flags: "S" });
+  const close = tcp({ from: CLIENT, to: `${VIP}:80`, flags: "" });
+  const ask = udp({ from: CLIENT, to: `${VIP}:80`, payload: bytes(50) });
+  const invitation = "INVITE sip:a SIP/2.0\r\nCall-ID: a84b4c76e66710\r\n\r\n";
+  const persistence = { timeout: seconds(360), netmask: "255.255.255.0" };
+  const fullNat = { sources: ["10.9.0.1", "10.9.0.2"], clients: "all" } as const;
+  const marks = [{ mark: 7, destination: "192.0.2.0/24", ports: { first: 80, last: 90 } }];
+  const marked = { protocol: "fwmark", address: "0.0.0.0", port: 0, mark: 7, scheduler: "rr" } as const;
+  const masquerade = [{ from: ["172.16.0.0/24"], sources: ["10.9.0.1", "10.9.0.2"] }];
+  const defended = { ...IPVS_DEFAULTS, drop_entry: 3, drop_packet: 3, secure_tcp: 3 } as const;
+  const [far, other] = ["198.51.100.1:443", "192.0.2.9:85"];
+
+  test.each<[string, () => Stage, readonly Uint8Array[], typeof varyPort]>([
+    ["persistent, of one client", () => stageWith({ persistence }), [syn, close], varyPort],
+    ["persistent, of ever other networks", () => stageWith({ persistence }), [syn, close], varyAddress],
+    [
+      "pinned by Call-ID",
+      () => stageWith({ persistence: { ...persistence, engine: "sip" } }),
+      [udp({ from: CLIENT, to: `${VIP}:80`, payload: invitation })],
+      varyPort,
+    ],
+    ["one packet long", () => stageWith({ isOnePacket: true }), [ask], varyPort],
+    ["one packet long, from a pool", () => stageWith({ isOnePacket: true, fullNat }), [ask], varyPort],
+    ["under a pool's addresses", () => stageWith({ fullNat }), [syn, close], varyPort],
+    ["under a pool's addresses, the own port taken", () => stageWith({ fullNat }), [syn, close], varyAddress],
+    [
+      "with a header for the server",
+      () => stageWith({ proxyProtocol: "v2" }),
+      [syn, tcp({ from: CLIENT, to: `${VIP}:80`, flags: "PA", seq: 2, payload: bytes(99) })],
+      varyPort,
+    ],
+    [
+      "by mark",
+      () => {
+        const stage = stageWith({});
+        stage.apply([{ ...marked, destinations: [destination("172.16.0.2", 0)] }], { marks });
+        return stage;
+      },
+      [tcp({ from: CLIENT, to: other, flags: "S" }), tcp({ from: CLIENT, to: other, flags: "" })],
+      varyPort,
+    ],
+    [
+      "masqueraded",
+      () => stageWith({}, { masquerade }),
+      [
+        tcp({ from: "172.16.0.2:4000", to: far, flags: "S" }),
+        tcp({ from: "172.16.0.2:4000", to: far, flags: "" }),
+      ],
+      varyPort,
+    ],
+    [
+      "masqueraded, of echo",
+      () => stageWith({}, { masquerade }),
+      [echo({ from: "172.16.0.2", to: "198.51.100.1" })],
+      (packet, i) => packet.view.setUint16(packet.at + 24, i),
+    ],
+    [
+      "under every defence",
+      () => {
+        const stage = stageWith({});
+        const settings = { ...stage.director.settings, ipvs: defended };
+        stage.director.configure({ settings, marks: [], masquerade: [] });
+        return stage;
+      },
+      [syn, close],
+      varyPort,
+    ],
+    [
+      "taken over from a removed server",
+      () => {
+        const stage = stageWith({});
+        for (let i = 0; i < 25_000; i++)
+          stage.send(udp({ from: `202.100.1.2:${1024 + i}`, to: `${VIP}:80`, payload: bytes(50) }));
+        const rest = service("udp", VIP, 80, "rr", destination("172.16.0.9", 80));
+        stage.apply([{ ...rest, removal: "reschedule" }]);
+        return stage;
+      },
+      [ask],
+      varyPort,
+    ],
+  ])("%s", (_what, make, packets, vary) => {
+    const stage = make();
+    expect(bytesPerPacket(stage, packets, vary)).toBeLessThan(BYTES_MAX);
+    // It was about what its name says: connections were made, and most packets went their way.
+    expect(stage.director.createdCount).toBeGreaterThan(20_000);
+    expect(stage.director.verdictCounts[VERDICT_KINDS.indexOf("to-server")]).toBeGreaterThan(400_000);
   });
 });
 
