@@ -99,6 +99,7 @@ describe("a removed destination", () => {
     const [book, web] = bookWith(A);
     const removed = web.destinations[0]!;
     removed.bind();
+    removed.traffic.countConnection();
     book.removeService(web);
     const other = book.addService({ ...WEB, port: 81 });
     expect(book.addDestination(other, A)).not.toBe(removed);
@@ -106,6 +107,7 @@ describe("a removed destination", () => {
     expect(book.addDestination(again, { ...A, port: 81 })).not.toBe(removed);
     expect(book.addDestination(again, A)).toBe(removed);
     expect(removed.service).toBe(again);
+    expect([removed.connectionCount, removed.traffic.count(0)]).toEqual([1, 0]);
   });
 });
 

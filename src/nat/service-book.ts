@@ -249,6 +249,8 @@ export class ServiceBook implements PortReservation {
     if (found === undefined) return undefined;
     this.#table.release(found.service);
     found.isAvailable = true;
+    // Counters belong to the service: one made anew counts from zero, as in IPVS.
+    if (found.service !== service) found.traffic.zero();
     found.service = service;
     found.edit(config);
     return found;

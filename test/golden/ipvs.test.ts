@@ -98,12 +98,26 @@ describe("recordings of Linux IPVS", () => {
     const run = new RecordedRun(record("udp"), testDirector([]));
     const dns = service("udp", VIP, 53, "rr", destination(A, 53), destination(B, 5353));
     renew(run, dns);
+    run.run(holds("again"));
+    expect(loads(run)).toEqual([`${B} 0+2`, `${A} 0+1`]);
+    expect(counters(run)).toEqual([
+      [3, 3, 3, 114, 108],
+      [2, 2, 2, 76, 72],
+      [1, 1, 1, 38, 36],
+    ]);
     run.run((next) => identification(next) === 4106);
-    expect(differencesOf(run)).toEqual([]);
     renew(run, { ...dns, isOnePacket: true });
+    run.run((next) => identification(next) > 4106 && holds("again")(next));
+    expect(loads(run)).toEqual([`${B} 0+0`, `${A} 0+0`]);
+    expect(counters(run)).toEqual([
+      [3, 3, 0, 114, 0],
+      [2, 2, 0, 76, 0],
+      [1, 1, 0, 38, 0],
+    ]);
     run.run((next) => identification(next) === 16_962);
     renew(run, dns);
     run.run();
+    expect(counters(run)[0]).toEqual([1, 1, 0, 3100, 0]);
     expect(run.recorded).toHaveLength(21);
     expect(differencesOf(run)).toEqual([]);
   });
