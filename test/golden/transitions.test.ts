@@ -1,6 +1,7 @@
 /**
  * The TCP state machine against Linux IPVS, through the director rather than its table: every state that packets can
- * reach, and from each of them every kind of segment from either side, under four settings of the sysctls.
+ * reach, and from each of them every kind of segment from either side, under four settings of the sysctls; and named
+ * sequences with the counters after each segment, to the end of the entry.
  */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
@@ -35,26 +36,48 @@ interface Machine {
   readonly table: Readonly<Record<string, Readonly<Record<string, Transition>>>>;
 }
 
-const MACHINES = Object.entries(
-  JSON.parse(readFileSync(new URL("ipvs/transitions/transitions.json", import.meta.url), "utf8")),
-) as [string, Machine][];
+/** A named sequence of segments, half a second apart. */
+interface Sequence {
+  readonly client_port: number;
+  readonly steps: readonly {
+    /** As in Machine. */
+    readonly send: string;
+    readonly seen: readonly string[];
+    readonly state: string | null;
+    readonly expires: number | null;
+    /** Of every destination, the newest first. */
+    readonly active_inactive: readonly (readonly [number, number])[];
+  }[];
+  /** Seconds after the last segment. */
+  readonly gone_after_s: number;
+}
+
+const read = (name: string): object =>
+  JSON.parse(readFileSync(new URL(`ipvs/${name}`, import.meta.url), "utf8"));
+const MACHINES = Object.entries(read("transitions/transitions.json")) as [string, Machine][];
+const SEQUENCES = Object.entries(read("states/states.json")) as [string, Sequence][];
 
 const CLIENT = "202.100.1.2:22000";
 const VIRTUAL = "202.103.106.5:80";
-const SERVER = "172.16.0.2:80";
+const ONE_SERVER = [destination("172.16.0.2", 80)];
+const TWO_SERVERS = [...ONE_SERVER, destination("172.16.0.3", 8000, 2)];
 
 class Connection {
   readonly stage: Stage;
+  /** The newest one gets the first connection. */
+  readonly #server: string;
 
-  constructor(sysctl: Partial<IpvsSettings>) {
-    const one = service("tcp", "202.103.106.5", 80, "rr", destination("172.16.0.2", 80));
+  constructor(sysctl: Partial<IpvsSettings>, destinations = ONE_SERVER) {
+    const one = service("tcp", "202.103.106.5", 80, "rr", ...destinations);
     this.stage = new Stage([one], { ipvs: { ...IPVS_DEFAULTS, ...sysctl } });
+    const { address, port } = destinations.at(-1)!;
+    this.#server = `${address}:${port}`;
   }
 
   /** @param event - "c:SA" or "s:": who sends, and the flags. @returns what left, as the recording has it */
   play(event: string): string[] {
     const [side, flags = ""] = event.split(":");
-    const ends = side === "c" ? { from: CLIENT, to: VIRTUAL } : { from: SERVER, to: CLIENT };
+    const ends = side === "c" ? { from: CLIENT, to: VIRTUAL } : { from: this.#server, to: CLIENT };
     const { verdict, out } = this.stage.send(tcp({ ...ends, flags }));
     const face = verdict === "to-server" ? "server" : "client";
     return out.map((bytes) => `${face}: ${formatPacket(bytes)}`);
@@ -66,6 +89,12 @@ class Connection {
     return entry === undefined ? "gone" : `${entry.state} ${entry.expiresSeconds}`;
   }
 }
+
+/** Active and inactive connections of every destination, the newest first. */
+const loads = ({ stage }: Connection): number[][] =>
+  stage.control
+    .status()
+    .services[0]!.destinations.map((one) => [one.activeConnections, one.inactiveConnections]);
 
 const entryText = (state: string | null, expires: number | null): string =>
   state === null || expires === 0 ? "gone" : `${state} ${expires}`;
@@ -115,5 +144,33 @@ describe.each(MACHINES)("%s", (_, { sysctl, first_packet, reached_by, table }) =
       expect([event, it.entry, isForwarded]).toEqual([event, entryText(to, expires), forwarded]);
       expect(census(it.stage.director)).toEqual([]);
     }
+  });
+});
+
+describe("named sequences", () => {
+  test("the recording is there in full", () => {
+    expect(SEQUENCES).toHaveLength(23);
+  });
+
+  test.each(SEQUENCES)("%s", (_, { steps, gone_after_s }) => {
+    const it = new Connection({}, TWO_SERVERS);
+    for (const { send, seen, state, expires, active_inactive } of steps) {
+      const hadEnded = /^(TIME_WAIT|CLOSE) /.test(it.entry);
+      const left = it.play(send).map(essence);
+      // The kernel counts an entry that a SYN replaces until its timer runs, a moment later.
+      const wanted =
+        send === "c:S" && hadEnded ? active_inactive.map(([active]) => [active, 0]) : active_inactive;
+      expect([send, left, it.entry, loads(it)]).toEqual([
+        send,
+        seen.map(essence),
+        entryText(state, expires),
+        wanted,
+      ]);
+      expect(census(it.stage.director)).toEqual([]);
+      it.stage.run(500);
+    }
+    // The kernel's timers are up to an eighth late.
+    it.stage.run(gone_after_s * 1000 - 500);
+    expect(it.entry).toBe("gone");
   });
 });
