@@ -64,14 +64,12 @@ const TWO_SERVERS = [...ONE_SERVER, destination("172.16.0.3", 8000, 2)];
 
 class Connection {
   readonly stage: Stage;
-  /** The newest one gets the first connection. */
-  readonly #server: string;
+  /** Where the client's last segment went. */
+  #server = "";
 
   constructor(sysctl: Partial<IpvsSettings>, destinations = ONE_SERVER) {
     const one = service("tcp", "202.103.106.5", 80, "rr", ...destinations);
     this.stage = new Stage([one], { ipvs: { ...IPVS_DEFAULTS, ...sysctl } });
-    const { address, port } = destinations.at(-1)!;
-    this.#server = `${address}:${port}`;
   }
 
   /** @param event - "c:SA" or "s:": who sends, and the flags. @returns what left, as the recording has it */
@@ -79,8 +77,10 @@ class Connection {
     const [side, flags = ""] = event.split(":");
     const ends = side === "c" ? { from: CLIENT, to: VIRTUAL } : { from: this.#server, to: CLIENT };
     const { verdict, out } = this.stage.send(tcp({ ...ends, flags }));
-    const face = verdict === "to-server" ? "server" : "client";
-    return out.map((bytes) => `${face}: ${formatPacket(bytes)}`);
+    const texts = out.map(formatPacket);
+    if (verdict !== "to-server") return texts.map((text) => `client: ${text}`);
+    this.#server = / > (\S+) /.exec(texts[0]!)![1]!;
+    return texts.map((text) => `server: ${text}`);
   }
 
   /** "SYN_RECV 60", or "gone". */
