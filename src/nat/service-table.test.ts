@@ -1,9 +1,10 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { seededRandom } from "../base/seeded-random.ts";
 import { roundRobin } from "../schedulers/round-robin.ts";
 import { formatAddress, parseAddress } from "../wire/address.ts";
 import { Flow } from "../wire/flow.ts";
 import type { ServiceProtocol } from "./configuration.ts";
+import { MarkRules } from "./mark-rules.ts";
 import { ServiceTable } from "./service-table.ts";
 import { VirtualService } from "./virtual-service.ts";
 
@@ -100,4 +101,105 @@ test("keeps thousands of services apart while they come and go in any order", ()
       expect(table.isToVirtual(flowTo(17, other, 1))).toBe(isKnown);
     }
   }
+});
+
+describe("of several services for one packet, the one IPVS takes (its reference, section 1.2)", () => {
+  const address = "192.0.2.1";
+  const all = {
+    web: make("tcp", address, 80),
+    range: ranged("tcp", address, 80, 90),
+    ftp: make("tcp", address, 21),
+    rest: make("tcp", address, 0),
+    mark: marked("0.0.0.0"),
+    mark6: marked("::"),
+    dns: make("udp", address, 53),
+    restOfUdp: make("udp", address, 0),
+  } as const;
+  type Name = keyof typeof all;
+  const rules = [
+    { mark: 7, destination: `${address}/32`, ports: { first: 85, last: 86 } },
+    { mark: 8, destination: `${address}/32`, ports: { first: 87, last: 87 } },
+  ];
+
+  function ranged(protocol: ServiceProtocol, at: string, port: number, lastPort: number): VirtualService {
+    return new VirtualService({ protocol, address: at, port, lastPort, scheduler: "rr" }, roundRobin());
+  }
+  function marked(family: string): VirtualService {
+    return new VirtualService(
+      { protocol: "fwmark", address: family, port: 0, mark: 7, scheduler: "rr" },
+      roundRobin(),
+    );
+  }
+  function found(there: readonly Name[], protocol: number, port: number): Name | undefined {
+    const table = new ServiceTable();
+    table.marks = new MarkRules(rules);
+    for (const name of there) table.add(all[name]);
+    const service = table.find(flowTo(protocol, address, port));
+    for (const name of there) table.remove(all[name]);
+    return there.find((name) => all[name] === service);
+  }
+  const TCP: readonly Name[] = ["rest", "ftp", "range", "mark", "mark6"];
+
+  test.each([
+    [TCP, 6, 80, "range"],
+    [["rest", "ftp", "web", "mark"], 6, 80, "web"],
+    [TCP, 6, 90, "range"],
+    [TCP, 6, 91, "rest"],
+    [TCP, 6, 79, "rest"],
+    // A mark comes first; one that has no service, or none of the family, is as none.
+    [TCP, 6, 85, "mark"],
+    [TCP, 6, 87, "range"],
+    [["rest", "mark6"], 6, 85, "rest"],
+    [["mark"], 17, 86, "mark"],
+    [["mark"], 6, 84, undefined],
+    // FTP's data: port 20, and unprivileged ones, of TCP.
+    [TCP, 6, 21, "ftp"],
+    [TCP, 6, 20, "ftp"],
+    [TCP, 6, 1024, "ftp"],
+    [TCP, 6, 65_535, "ftp"],
+    [TCP, 6, 1023, "rest"],
+    [TCP, 6, 22, "rest"],
+    [["ftp"], 6, 1023, undefined],
+    [["ftp", "restOfUdp"], 17, 1024, "restOfUdp"],
+    [["dns", "restOfUdp"], 17, 53, "dns"],
+    [["dns", "rest"], 17, 54, undefined],
+    [["dns", "rest"], 132, 53, undefined],
+  ] as [readonly Name[], number, number, Name | undefined][])(
+    "%j, protocol %i, port %i: %s",
+    (there, protocol, port, wanted) => {
+      expect(found(there, protocol, port)).toBe(wanted);
+      // The order they were added in does not matter.
+      expect(found(there.toReversed(), protocol, port)).toBe(wanted);
+    },
+  );
+
+  test("what is reserved: ports that services ask for by name, of their own protocol", () => {
+    const table = new ServiceTable();
+    for (const name of ["range", "rest", "dns"] as const) table.add(all[name]);
+    const { words } = parseAddress(address)!;
+    const served = (protocol: number, port: number): boolean => table.isServed(4, protocol, words, 0, port);
+    expect([79, 80, 85, 90, 91, 53].map((port) => served(6, port))).toEqual([
+      false,
+      true,
+      true,
+      true,
+      false,
+      false,
+    ]);
+    expect([served(17, 53), served(17, 80), served(132, 80)]).toEqual([true, false, false]);
+  });
+
+  test("what a mark rule covers is a virtual address, with a mark service or without", () => {
+    const table = new ServiceTable();
+    expect(table.isToVirtual(flowTo(6, address, 9))).toBe(false);
+    table.marks = new MarkRules(rules);
+    expect(table.isToVirtual(flowTo(6, address, 9))).toBe(true);
+    table.add(all.mark);
+    table.remove(all.mark);
+    expect(table.isToVirtual(flowTo(6, address, 9))).toBe(true);
+    // A mark service itself has no address.
+    table.add(all.mark);
+    expect(table.isToVirtual(flowTo(6, "0.0.0.0", 9))).toBe(false);
+    table.remove(all.mark);
+  });
 });
