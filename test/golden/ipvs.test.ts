@@ -30,6 +30,7 @@ const identification = ({ bytes }: SidedPacket) => (bytes[4]! << 8) | bytes[5]!;
 const portOf = ({ bytes }: SidedPacket, at: number) => (bytes[at]! << 8) | bytes[at + 1]!;
 /** The client's port, whichever way the packet goes. */
 const clientPort = (packet: SidedPacket) => portOf(packet, packet.side === "client" ? 20 : 22);
+const clientPort6 = (packet: SidedPacket) => portOf(packet, packet.side === "client" ? 40 : 42);
 const holds = (text: string) => (packet: SidedPacket) => Buffer.from(packet.bytes).includes(text);
 
 /** Services made anew, so that their schedulers begin at the beginning. */
@@ -74,11 +75,19 @@ describe("recordings of Linux IPVS", () => {
     const run = new RecordedRun(
       record("founding"),
       testDirector([
-        service("tcp", VIP, 80, "wrr", destination(A, 80, 1), destination(B, 8000, 2)),
         service("tcp", VIP, 21, "wrr", destination(B, 21)),
+        service("tcp", VIP, 80, "wrr", destination(A, 80, 1), destination(B, 8000, 2)),
       ]),
     );
+    run.run((next) => clientPort(next) === 3956);
+    expect(loads(run)).toEqual([`${B} 0+8`, `${A} 0+4`]);
     run.run();
+    expect(loads(run)).toEqual([`${B} 0+9`, `${A} 0+4`]);
+    expect(counters(run)).toEqual([
+      [13, 77, 53, 5074, 4360],
+      [9, 53, 37, 3481, 3040],
+      [4, 24, 16, 1593, 1320],
+    ]);
     expect(run.recorded).toHaveLength(130);
     expect(differencesOf(run)).toEqual([]);
   });
@@ -158,6 +167,8 @@ describe("recordings of Linux IPVS", () => {
     );
     // 1300 bytes of "q" from the client arrive twice; before the second time the server-side MTU became 1280.
     let bigCount = 0;
+    run.run((next) => clientPort6(next) === 999);
+    expect(loads(run)).toEqual(["fd00:16::3 4+2", "fd00:16::2 1+2"]);
     run.run((next) => next.side === "client" && next.bytes.length > 1300 && ++bigCount === 2);
     run.control.setMtu("fd00:16::3", 1280);
     run.run((next) => next.bytes[6] === 17);
