@@ -54,7 +54,7 @@ async function codeOf(file: string): Promise<string> {
 
 /** @throws SandboxError */
 function tryOut(engine: SandboxEngine, plugin: PluginCode): void {
-  const sandbox = engine.open(plugin, 1);
+  const sandbox = engine.open(plugin, 1, []);
   try {
     sandbox.arrange(TRIAL_SERVERS);
     const index = sandbox.pick(TRIAL_SERVERS, TRIAL_FLOW, milliseconds(0));

@@ -18,8 +18,8 @@ const NOWHERE = 2 ** 30;
 const CONSTANTS = { CONNECTION_NUMBERS, SERVER_NUMBERS, NOBODY, NO_SERVER, NOWHERE };
 
 export interface Guest {
-  /** @returns what is wrong with the module, or nothing */
-  begin(module: Partial<SchedulerModule>): string | undefined;
+  /** @param flags - the service's, with commas between @returns what is wrong with the module, or nothing */
+  begin(module: Partial<SchedulerModule>, flags: string): string | undefined;
   /** @param list - JSON: address and port of each server */
   arrange(list: string): void;
   /** @param numbers - the block @returns index of a server, NOBODY, or NO_SERVER for anything else the module gave */
@@ -97,15 +97,20 @@ function guest(addressOf: (whose: "client" | "virtual") => string, seed: number)
     get nowMs() {
       return block[3]!;
     },
+    get schedulerFlags() {
+      return schedulerFlags;
+    },
   });
 
   let servers: readonly Server[] = [];
   let isChanged = true;
+  let schedulerFlags: readonly string[] = [];
   let scheduler: Partial<SchedulerModule> = {};
 
   return {
-    begin(module) {
+    begin(module, flags) {
       scheduler = module;
+      schedulerFlags = Object.freeze(flags.split(",").filter((flag) => flag !== ""));
       if (typeof module.pick !== "function") return "it exports no function pick";
       const { changed } = module;
       return changed === undefined || typeof changed === "function"

@@ -1,5 +1,5 @@
 /**
- * Where users' schedulers run: a JavaScript engine of its own (QuickJS) inside WebAssembly, one instance a service. It has
+ * Where users' schedulers run: a JavaScript engine of its own (QuickJS) inside WebAssembly, one runtime a service. It has
  * the language and nothing else: no Node, no clock, no import, no sight of the director's memory. Time is bounded by
  * counting steps, not by a clock, so that a busy machine stops nobody and a replay stops where the recording did.
  *
@@ -21,6 +21,7 @@ import {
   type QuickJSWASMModule,
 } from "quickjs-emscripten-core";
 import type { Milliseconds } from "../base/environment.ts";
+import type { SchedulerFlag } from "../nat/configuration.ts";
 import type { Destination } from "../nat/destination.ts";
 import { formatAddress } from "../wire/address.ts";
 import type { Flow } from "../wire/flow.ts";
@@ -37,21 +38,26 @@ import {
 const variant = wasmFile as unknown as QuickJSSyncVariant;
 /** Known to TypeScript as a part of browsers only. */
 declare const WebAssembly: {
-  readonly Memory: new (pages: { readonly initial: number; readonly maximum: number }) => object;
+  readonly Memory: new (pages: { readonly initial: number; readonly maximum: number }) => WasmMemory;
 };
+interface WasmMemory {
+  readonly buffer: ArrayBufferLike;
+}
 
-/** Of all sandboxes together. */
+/** Instances to use one after the other, should a module make one fail. */
+const INSTANCES = 3;
+/** Of all sandboxes of an instance together. */
 const MEMORY_BYTES_MAX = 64 * 1024 * 1024;
 const WASM_PAGE_BYTES = 65_536;
 const STACK_BYTES_MAX = 128 * 1024;
 /** A sandbox takes about 80 KiB before the module does anything. */
 export const SANDBOXES_MAX = 256;
 /** The engine asks after this many calls and rounds of loops whether to go on. */
-export const STEPS_PER_QUESTION = 10_000;
+const STEPS_PER_QUESTION = 10_000;
 /** Steps of one pick, about 1 to 20 ms; a loop over 4096 servers takes a tenth. */
-export const PICK_STEPS_MAX = 100_000;
+const PICK_STEPS_MAX = 100_000;
 /** Steps of a module's own statements, once a service. */
-export const START_STEPS_MAX = 1_000_000;
+const START_STEPS_MAX = 1_000_000;
 const MESSAGE_CHARACTERS_MAX = 300;
 
 /** What a module is told of a server. */
@@ -72,40 +78,87 @@ export class SandboxError extends Error {
   }
 }
 
-export class SandboxEngine {
-  readonly #engine: QuickJSWASMModule;
-  #count = 0;
+/** One WebAssembly instance. What happens to its memory happens to all its sandboxes. */
+class Instance {
+  readonly engine: QuickJSWASMModule;
+  readonly #memory: WasmMemory;
+  #isDead = false;
 
-  private constructor(engine: QuickJSWASMModule) {
-    this.#engine = engine;
+  private constructor(engine: QuickJSWASMModule, memory: WasmMemory) {
+    this.engine = engine;
+    this.#memory = memory;
   }
 
-  /** Takes some 20 ms, and needs an event loop. */
-  static async load(): Promise<SandboxEngine> {
+  static async make(): Promise<Instance> {
     const wasmMemory = new WebAssembly.Memory({
       initial: 256, // what the engine was built for
       maximum: MEMORY_BYTES_MAX / WASM_PAGE_BYTES,
     });
-    return new SandboxEngine(await newQuickJSWASMModuleFromVariant(newVariant(variant, { wasmMemory })));
+    const engine = await newQuickJSWASMModuleFromVariant(newVariant(variant, { wasmMemory }));
+    return new Instance(engine, wasmMemory);
+  }
+
+  /** It failed, or what ran in it made it fail: nothing in it can be trusted. */
+  get isDead(): boolean {
+    return this.#isDead;
+  }
+
+  /** Give it up. @param error - what it threw: memory ran out where it does not expect it */
+  fail(error: unknown): SandboxError {
+    this.#isDead = true;
+    return new SandboxError(`the engine failed: ${error instanceof Error ? error.message : error}`, true);
+  }
+
+  /** It took about all the memory it may have (growing by a twentieth is refused); some may be free again. */
+  get isGrown(): boolean {
+    return this.#memory.buffer.byteLength > 0.9 * MEMORY_BYTES_MAX;
+  }
+}
+
+export class SandboxEngine {
+  /** The first is in use. */
+  readonly #instances: Instance[];
+  #count = 0;
+
+  private constructor(instances: Instance[]) {
+    this.#instances = instances;
+  }
+
+  /** Takes some 20 ms an instance, and needs an event loop. That is why there are spare ones. */
+  static async load(): Promise<SandboxEngine> {
+    return new SandboxEngine(await Promise.all(Array.from({ length: INSTANCES }, () => Instance.make())));
   }
 
   /**
    * Run a module's statements.
    * @param seed - of its Math.random
+   * @param flags - the service's
    * @throws SandboxError
    */
-  open(plugin: PluginCode, seed: number): Sandbox {
+  open(plugin: PluginCode, seed: number, flags: readonly SchedulerFlag[]): Sandbox {
+    while (this.#instances[0]?.isDead) this.#instances.shift();
+    const instance = this.#instances[0];
+    if (instance === undefined)
+      throw new SandboxError(
+        `the engine failed ${INSTANCES} times: there is none until the next start`,
+        true,
+      );
     if (this.#count === SANDBOXES_MAX)
       throw new SandboxError(
         `there are ${SANDBOXES_MAX} services with schedulers of your own already`,
         false,
       );
-    const sandbox = new Sandbox(this.#engine.newRuntime({ maxStackSizeBytes: STACK_BYTES_MAX }), () => {
-      this.#count--;
-    });
+    let sandbox: Sandbox;
+    try {
+      sandbox = new Sandbox(instance, () => {
+        this.#count--;
+      });
+    } catch (error) {
+      throw instance.fail(error);
+    }
     this.#count++;
     try {
-      sandbox.begin(plugin, seed);
+      sandbox.begin(plugin, seed, flags);
     } catch (error) {
       sandbox.close();
       throw error;
@@ -115,6 +168,7 @@ export class SandboxEngine {
 }
 
 export class Sandbox {
+  readonly #instance: Instance;
   readonly #runtime: QuickJSRuntime;
   readonly #context: QuickJSContext;
   readonly #onClose: () => void;
@@ -126,15 +180,56 @@ export class Sandbox {
   #questionsLeft = 0;
   #flow: Flow | undefined;
 
-  constructor(runtime: QuickJSRuntime, onClose: () => void) {
-    this.#runtime = runtime;
+  constructor(instance: Instance, onClose: () => void) {
+    this.#instance = instance;
     this.#onClose = onClose;
-    runtime.setInterruptHandler(() => --this.#questionsLeft < 0);
-    this.#context = runtime.newContext({ intrinsics: { ...DefaultIntrinsics, Date: false } });
+    this.#runtime = instance.engine.newRuntime({ maxStackSizeBytes: STACK_BYTES_MAX });
+    this.#runtime.setInterruptHandler(() => --this.#questionsLeft < 0);
+    this.#context = this.#runtime.newContext({ intrinsics: { ...DefaultIntrinsics, Date: false } });
+  }
+
+  /** True when another sandbox took the engine down with it: this one has to begin anew, elsewhere. */
+  get isLost(): boolean {
+    return this.#instance.isDead;
   }
 
   /** @throws SandboxError */
-  begin({ code, file }: PluginCode, seed: number): void {
+  begin(plugin: PluginCode, seed: number, flags: readonly SchedulerFlag[]): void {
+    this.#guard(() => this.#begin(plugin, seed, flags));
+  }
+
+  /** The list of servers changed. @throws SandboxError */
+  arrange(destinations: readonly SandboxServer[]): void {
+    this.#guard(() => this.#arrangeServers(destinations));
+  }
+
+  /** @returns index in the list last arranged, NOBODY or NO_SERVER @throws SandboxError */
+  pick(destinations: readonly SandboxServer[], flow: Flow, now: Milliseconds): number {
+    return this.#guard(() => this.#pickOne(destinations, flow, now));
+  }
+
+  close(): void {
+    this.#onClose();
+    if (this.isLost) return;
+    try {
+      for (const handle of this.#handles) handle.dispose();
+      this.#context.dispose();
+      this.#runtime.dispose();
+    } catch (error) {
+      this.#instance.fail(error); // what cannot be tidied up cannot be used any more
+    }
+  }
+
+  /** Anything thrown but a SandboxError is the engine's own failure. */
+  #guard<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw error instanceof SandboxError ? error : this.#instance.fail(error);
+    }
+  }
+
+  #begin({ code, file }: PluginCode, seed: number, flags: readonly SchedulerFlag[]): void {
     const context = this.#context;
     this.#allow(START_STEPS_MAX);
     const addressOf = context.newFunction("addressOf", (whose) => {
@@ -147,14 +242,15 @@ export class Sandbox {
     );
     const module = this.#own(this.#value(context.evalCode(code, file, { type: "module" })));
     const method = (name: keyof Guest) => this.#own(context.getProp(ours, name));
-    const refusal = this.#own(this.#call(method("begin"), module));
+    const refusal = this.#own(
+      this.#call(method("begin"), module, this.#own(context.newString(flags.join()))),
+    );
     if (context.typeof(refusal) === "string") throw new SandboxError(context.getString(refusal), false);
     this.#arrange = method("arrange");
     this.#pick = method("pick");
   }
 
-  /** The list of servers changed. @throws SandboxError */
-  arrange(destinations: readonly SandboxServer[]): void {
+  #arrangeServers(destinations: readonly SandboxServer[]): void {
     this.#allow(START_STEPS_MAX);
     const list = JSON.stringify(destinations.map(({ address, port }) => [address, port]));
     const text = this.#context.newString(list);
@@ -166,8 +262,7 @@ export class Sandbox {
     this.#block = new Float64Array(CONNECTION_NUMBERS + SERVER_NUMBERS * destinations.length);
   }
 
-  /** @returns index in the list last arranged, NOBODY or NO_SERVER @throws SandboxError */
-  pick(destinations: readonly SandboxServer[], flow: Flow, now: Milliseconds): number {
+  #pickOne(destinations: readonly SandboxServer[], flow: Flow, now: Milliseconds): number {
     const block = this.#block;
     block[0] = flow.protocol;
     block[1] = flow.sourcePort;
@@ -194,13 +289,6 @@ export class Sandbox {
     return Number.isInteger(index) ? index : NO_SERVER;
   }
 
-  close(): void {
-    for (const handle of this.#handles) handle.dispose();
-    this.#context.dispose();
-    this.#runtime.dispose();
-    this.#onClose();
-  }
-
   #allow(steps: number): void {
     this.#questionsLeft = steps / STEPS_PER_QUESTION;
   }
@@ -223,7 +311,11 @@ export class Sandbox {
     result.error.dispose();
     if (isOutOfSteps) throw new SandboxError("it took too long", true);
     const message = wordsOf(thrown).slice(0, MESSAGE_CHARACTERS_MAX);
-    throw new SandboxError(message, message.startsWith("InternalError: out of memory"));
+    // When there is no memory for the error either, a part of it is thrown, or null.
+    const isHalf = /^(threw (null|InternalError.*)?|InternalError: undefined.*)$/.test(message);
+    if (message.startsWith("InternalError: out of memory") || (isHalf && this.#instance.isGrown))
+      throw new SandboxError("out of memory", true);
+    throw new SandboxError(message, false);
   }
 }
 

@@ -26,6 +26,8 @@ export interface NewConnection {
   readonly virtualPort: number;
   /** Milliseconds on a clock that only goes forward. */
   readonly nowMs: number;
+  /** What the service's configuration asks of the scheduler, such as "flag-1". */
+  readonly schedulerFlags: readonly string[];
 }
 
 /** What the module exports. Each service runs it afresh, so its variables are the service's own. */

@@ -10,6 +10,8 @@ import { SANDBOXES_MAX, SandboxEngine } from "./scheduler-plugin-sandbox.ts";
 import { FAILURES_MAX, SchedulerPlugins } from "./scheduler-plugins.ts";
 
 const EXAMPLE = fileURLToPath(new URL("../../docs/examples/slow-start.ts", import.meta.url));
+/** What each takes at a pick. */
+const HOARDERS = [175, 397];
 const engine = await SandboxEngine.load();
 const engineOfExample = await SandboxEngine.load();
 const example = await readSchedulerPlugins([{ name: "slow-start", file: EXAMPLE }]);
@@ -100,6 +102,15 @@ describe("a module sees", () => {
     clock.it.picks(1);
     expect(clock.failures[0]).toContain("'Date' is not defined");
     close(clock);
+  });
+
+  test("the service's flags", () => {
+    const code = "export const pick = (s, { schedulerFlags }) => s[schedulerFlags.indexOf('flag-2')];";
+    const { it: other, plugins } = service(code);
+    const mine = plugins.registry.mine!;
+    const it = new SchedulerRig((context) => mine({ ...context, flags: ["flag-1", "flag-2"] }), [1, 1]);
+    expect(it.picks(1)).toBe("A");
+    for (const one of [it, other]) close({ it: one });
   });
 
   test("changes before the next pick, once", () => {
@@ -193,14 +204,18 @@ describe("what takes too much ends it at once:", () => {
     ["an endless loop", "for (;;);", "took too long"],
     ["an endless loop that catches", "for (;;) try { for (;;); } catch {}", "took too long"],
     ["an endless search", "/(a+)+$/.exec('a'.repeat(40) + 'b')", "took too long"],
-    ["memory in small pieces", "const all = []; for (;;) all.push(new Float64Array(1000))", "out of memory"],
+    [
+      "memory in small pieces",
+      "const all = []; for (;;) all.push(new Float64Array(1000))",
+      /out of memory|the engine failed/,
+    ],
     ["memory in one piece", "new ArrayBuffer(2 ** 30)", "out of memory"],
   ])("%s", (_, statement, wanted) => {
     const one = service(`export function pick() { ${statement} }`);
     const start = performance.now();
     expect(one.it.opens(6)).toBe("CBACBA");
     expect(performance.now() - start).toBeLessThan(2000);
-    expect(one.failures).toEqual([expect.stringContaining(wanted)]);
+    expect(one.failures).toEqual([expect.stringMatching(wanted)]);
     expect(one.it.scheduler.failure).toContain("wlc picks in its place");
     const other = service(OLDEST);
     expect(other.it.picks(2), "and harms nobody else").toBe("AA");
@@ -249,6 +264,29 @@ test("services do not see each other, and their number is bounded", () => {
   const after = service(OLDEST);
   expect(after.failures, "closed ones make room").toEqual([]);
   close(after);
+});
+
+test("one that takes the engine down with it leaves the others at work", async () => {
+  const failures: string[] = [];
+  const plugins = new SchedulerPlugins(await SandboxEngine.load(), (message) => failures.push(message));
+  // Memory that runs out just where the engine does not look for it: found by trying, the same each time.
+  const hoarder = (count: number) =>
+    `const all = []; export function pick(s) { for (let i = 0; i < ${count}; i++) all.push(new ArrayBuffer(250)); return s[0]; }`;
+  plugins.use([
+    { name: "good", file: "good.js", code: OLDEST },
+    ...HOARDERS.map((count) => ({ name: `bad${count}`, file: "bad.js", code: hoarder(count) })),
+  ]);
+  const good = new SchedulerRig(plugins.registry.good!, [1, 1, 1]);
+  expect(good.picks(1)).toBe("A");
+  for (const count of HOARDERS) {
+    const bad = new SchedulerRig(plugins.registry[`bad${count}`]!, [1, 1, 1]);
+    for (let i = 0; i < 5000 && bad.scheduler.failure === undefined; i++) expect(bad.picks(1)).toBe("C");
+    expect(bad.scheduler.failure).toMatch(/out of memory|the engine failed/);
+    expect(good.picks(2)).toBe("AA");
+    close({ it: bad });
+  }
+  expect(failures.filter((message) => message.includes("the engine failed"))).not.toEqual([]);
+  expect(failures.filter((message) => message.includes("good"))).toEqual([]);
 });
 
 test("services that go, or get another scheduler, make room", () => {

@@ -74,12 +74,13 @@ class PluginScheduler implements Scheduler {
   readonly #fallback = weightedLeastConnection();
   /** Undefined: it was given up. */
   #sandbox: Sandbox | undefined;
-  #file = "";
+  #plugin: PluginCode;
   #firstFailure = "";
   #isStale = true;
 
   constructor(plugin: PluginCode, context: SchedulerContext, host: Host) {
     this.name = plugin.name;
+    this.#plugin = plugin;
     this.#context = context;
     this.#host = host;
     this.begin(plugin);
@@ -91,24 +92,25 @@ class PluginScheduler implements Scheduler {
       this.#sandbox === undefined
         ? "wlc picks in its place"
         : `${this.failureCount} picks were made by wlc instead`;
-    return `${this.#file}: ${this.#firstFailure}; ${consequence}`;
+    return `${this.#plugin.file}: ${this.#firstFailure}; ${consequence}`;
   }
 
   /** Run the module, or another in its place. */
   begin(plugin: PluginCode): void {
     this.#sandbox?.close();
     this.#sandbox = undefined;
-    this.#file = plugin.file;
+    this.#plugin = plugin;
     this.#isStale = true;
     this.failureCount = 0;
     try {
-      this.#sandbox = this.#host.engine.open(plugin, this.#context.randomU32());
+      this.#sandbox = this.#host.engine.open(plugin, this.#context.randomU32(), this.#context.flags);
     } catch (error) {
       this.#fail(error, true);
     }
   }
 
   pick(destinations: readonly Destination[], flow: Flow): Destination | undefined {
+    if (this.#sandbox?.isLost) this.begin(this.#plugin);
     const sandbox = this.#sandbox;
     if (sandbox === undefined) return this.#fallback.pick(destinations, flow);
     try {
@@ -139,17 +141,11 @@ class PluginScheduler implements Scheduler {
     const message = error instanceof Error ? error.message : String(error);
     this.failureCount++;
     if (this.failureCount === 1) this.#firstFailure = message;
-    // Anything but a SandboxError is the engine's own failure.
-    const isOverrun = !(error instanceof SandboxError) || error.isOverrun;
+    const isOverrun = error instanceof SandboxError && error.isOverrun;
     const isGivenUp = isFinal || isOverrun || this.failureCount === FAILURES_MAX;
     if (isGivenUp) {
-      const sandbox = this.#sandbox;
+      this.#sandbox?.close();
       this.#sandbox = undefined;
-      try {
-        sandbox?.close();
-      } catch {
-        // An engine that failed cannot be tidied up; nobody asks it again.
-      }
     }
     if (this.failureCount === 1 || isGivenUp) this.#host.onFailure(`scheduler ${this.name}: ${this.failure}`);
   }
