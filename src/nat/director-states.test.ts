@@ -6,9 +6,12 @@ import { describe, expect, test } from "vitest";
 import { seenTransitions } from "../../test/golden/reference/reference-table.ts";
 import { census } from "../../test/support/census.ts";
 import { sctp, tcp, udp } from "../../test/support/packet-builder.ts";
-import { destination, service } from "../../test/support/replayed.ts";
+import { destination, IPVS_SETTINGS, service } from "../../test/support/replayed.ts";
 import { Stage } from "../../test/support/stage.ts";
+import { seconds } from "../base/environment.ts";
+import type { IpvsSettings, Timeouts } from "./configuration.ts";
 import { TICK_MS } from "./connection-table.ts";
+import { IPVS_DEFAULTS } from "./ipvs-settings.ts";
 import { DEFAULT_TIMEOUTS, IPVS_TIMEOUTS } from "./timeouts.ts";
 
 const VIP = "202.103.106.5";
@@ -141,6 +144,92 @@ function answerTo(first: Uint8Array): Uint8Array {
   if (first[9] === 17) return udp({ from: `${SERVER}:53`, to: client });
   return sctp({ from: `${SERVER}:2905`, to: client, chunks: [{ type: 0 }] });
 }
+
+describe("secure_tcp has timeouts of its own", () => {
+  const secureTcp = {
+    ...IPVS_TIMEOUTS.secureTcp,
+    synReceived: seconds(7),
+    synAck: seconds(9),
+    established: seconds(77),
+    finWait: seconds(11),
+    timeWait: seconds(13),
+    close: seconds(5),
+    closeWait: seconds(17),
+    synSent: seconds(19),
+  };
+  const paths: [string, number, readonly string[]][] = [
+    ["SYN_RECV", 7, ["c:S"]],
+    ["SYNACK", 9, ["c:S", "s:SA"]],
+    ["ESTABLISHED", 77, ["c:S", "s:SA", "c:A", "s:A"]],
+    ["FIN_WAIT", 11, ["c:S", "s:SA", "s:A", "s:F"]],
+    ["TIME_WAIT", 13, ["c:S", "c:F"]],
+    ["CLOSE", 5, ["c:S", "s:R"]],
+    ["CLOSE_WAIT", 17, ["c:S", "s:SA", "s:A", "c:F"]],
+    ["SYN_SENT", 19, ["c:S", "c:F", "s:S"]],
+  ];
+  test.each(paths)("%s lives %i s: there one tick before, gone at the end", (state, life, path) => {
+    for (const isAtEnd of [false, true]) {
+      const timeouts = { ...IPVS_TIMEOUTS, secureTcp };
+      const stage = new Stage(SERVICES, { timeouts, ipvs: { ...IPVS_DEFAULTS, secure_tcp: 3 } });
+      for (const step of path) stage.send(segment(step, 4000));
+      stage.wait(life * 1000 - (isAtEnd ? 0 : TICK_MS));
+      expect(stage.connections().map((one) => one.state)).toEqual(isAtEnd ? [] : [state]);
+      expect(stage.send(segment("s:A", 4000)).verdict).toBe(isAtEnd ? "pass" : "to-client");
+    }
+  });
+});
+
+describe("settings that change while connections live", () => {
+  const settingsWith = (timeouts: Timeouts, ipvs: Partial<IpvsSettings> = {}) => ({
+    settings: { ...IPVS_SETTINGS, timeouts, ipvs: { ...IPVS_DEFAULTS, ...ipvs } },
+  });
+  const established = { ...IPVS_TIMEOUTS, tcp: { ...IPVS_TIMEOUTS.tcp, established: seconds(50) } };
+
+  test("timeouts: an entry keeps the one it has until its next packet", () => {
+    const stage = new Stage(SERVICES);
+    for (const step of ["c:S", "c:A"]) stage.send(segment(step, 4000));
+    stage.apply(SERVICES, settingsWith(established));
+    expect(stage.connections()).toMatchObject([{ expiresSeconds: 900 }]);
+    stage.wait(60_000);
+    stage.send(segment("c:A", 4000));
+    expect(stage.connections()).toMatchObject([{ expiresSeconds: 50 }]);
+    // A shorter one is kept as well: the wheel looks where the entry went, not where it was.
+    stage.run(50_000 + 2 * 160);
+    expect(stage.director.connections.count).toBe(0);
+  });
+
+  test("none of them ends, moves or changes a connection", () => {
+    const stage = new Stage(SERVICES);
+    for (const step of ["c:S", "s:SA", "c:A"]) stage.send(segment(step, 4000));
+    stage.send(udp({ from: `${CLIENT}:4000`, to: `${VIP}:53` }));
+    const connections = () => stage.connections().map(({ expiresSeconds: _, ...rest }) => rest);
+    const before = connections();
+    const marks = [{ mark: 7, destination: `${VIP}/32` }];
+    const masquerade = [{ from: ["172.16.0.0/24"], sources: [VIP] }];
+    const flags = {
+      expire_nodest_conn: 1,
+      expire_quiescent_template: 1,
+      sloppy_tcp: 1,
+      nat_icmp_send: 1,
+    } as const;
+    for (const rest of [
+      settingsWith(established),
+      settingsWith(IPVS_TIMEOUTS, { ...flags, conn_reuse_mode: 0, schedule_icmp: 1, run_estimation: 0 }),
+      settingsWith(IPVS_TIMEOUTS, { secure_tcp: 3, drop_packet: 3, am_droprate: 1 }),
+      { marks },
+      { masquerade },
+      {},
+    ]) {
+      stage.apply(SERVICES, rest);
+      stage.director.advance(stage.now);
+      expect(connections()).toEqual(before);
+      expect(stage.send(segment("c:A", 4000)).verdict).toBe("to-server");
+      expect(stage.send(segment("s:A", 4000)).verdict).toBe("to-client");
+      expect(stage.send(udp({ from: `${SERVER}:53`, to: `${CLIENT}:4000` })).verdict).toBe("to-client");
+    }
+    expect(census(stage.director)).toEqual([]);
+  });
+});
 
 test("every packet in either direction restarts the timer", () => {
   const stage = new Stage(SERVICES);
