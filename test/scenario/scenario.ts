@@ -7,7 +7,7 @@
  *                                               again: the same service anew, edited. Ports may be 8000-8010 or 0. After a
  *                                               server its weight, upper and lower threshold; attributes: service-words.ts
  *     service mark 7 rr 172.16.0.2:0            of packets with a mark; mark6: of IPv6
- *     no service tcp 202.103.106.5:80
+ *     no service tcp 202.103.106.5:80           likewise "no mark", "no masquerade": of all of them
  *     mark 7 tcp 202.103.106.5/32 80-90         packets to there get a mark
  *     masquerade 172.16.0.0/24 as 198.51.100.1 40000-40999
  *     mtu 172.16.0.2 1280                       largest packet towards a server
@@ -102,8 +102,8 @@ class Story {
   line(words: readonly string[]): void {
     const [verb, ...rest] = words;
     if (verb === "set") this.#set(rest[0]!, Number.isNaN(Number(rest[1])) ? rest[1]! : Number(rest[1]));
-    else if (verb === "service" || verb === "no")
-      this.#configure(verb === "no" ? rest.slice(1) : rest, verb === "service");
+    else if (verb === "service") this.#serve(rest);
+    else if (verb === "no") this.#end(rest);
     else if (verb === "mark") this.#apply(() => this.#marks.push(parseMark(rest)));
     else if (verb === "masquerade") this.#apply(() => this.#masquerade.push(parseMasquerade(rest)));
     else if (verb === "mtu") this.stage.control.setMtu(rest[0]!, Number(rest[1]));
@@ -123,10 +123,15 @@ class Story {
     if (this.#stage !== undefined) this.#apply(() => {});
   }
 
-  #configure(words: readonly string[], isWanted: boolean): void {
-    const key = JSON.stringify(parseKey(words));
-    if (isWanted) this.#services.set(key, parseService(words));
-    else if (!this.#services.delete(key)) throw new Error(`no such service: ${key}`);
+  #serve(words: readonly string[]): void {
+    this.#apply(() => this.#services.set(JSON.stringify(parseKey(words)), parseService(words)));
+  }
+
+  #end([kind, ...words]: readonly string[]): void {
+    if (kind === "masquerade") this.#masquerade.length = 0;
+    else if (kind === "mark") this.#marks.length = 0;
+    else if (kind !== "service" || !this.#services.delete(JSON.stringify(parseKey(words))))
+      throw new Error(`nothing to end: ${kind} ${words.join(" ")}`);
     this.#apply(() => {});
   }
 
