@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { seededRandom } from "../base/seeded-random.ts";
 import { Flow } from "../wire/flow.ts";
-import { ConnectionFlag, ConnectionTable } from "./connection-table.ts";
+import { ConnectionFlag, ConnectionTable, SOURCES_MAX } from "./connection-table.ts";
 
 const KEYS = [0x1234_5678, 0x9abc_def0] as const;
 /** Ticks of one wheel slot and of a whole turn. */
@@ -177,7 +177,7 @@ test("impossible capacities and small buffers are refused with what was found an
 
 test("costs at most 128 bytes a connection", () => {
   for (const capacity of [1 << 16, 1 << 20, 1_000_000, 1_048_577]) {
-    const fixed = 4 * (16 + 8192 + 4 * 1025);
+    const fixed = 4 * (16 + 8192 + 4 * (SOURCES_MAX + 1));
     expect((ConnectionTable.bytesFor(capacity) - fixed) / capacity).toBeLessThanOrEqual(128);
   }
 });

@@ -59,8 +59,11 @@ const SEQUENCE = 27;
 
 const IN_PACKETS_MAX = 0xffff;
 const TEMPLATE = 0x80;
-/** Addresses besides their own under which servers may see clients. */
-export const SOURCES_MAX = 1024;
+/**
+ * Addresses besides their own under which servers may see clients. Four times what a configuration may have: connections
+ * keep the addresses of those before.
+ */
+export const SOURCES_MAX = 4096;
 
 const SLOT_COUNT = 8192;
 /** A wheel slot covers 16 ticks = 160 ms; the wheel turns once in 22 minutes. */

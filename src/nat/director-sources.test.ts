@@ -494,6 +494,23 @@ describe("addresses of the director's own", () => {
     checkPacket(fresh.bytes, valid(), to("172.16.0.9:4001"));
   });
 
+  test("a whole pool of 1024 can be exchanged for another while its connections live, again and again", () => {
+    const pool = (net: number): string[] =>
+      Array.from({ length: 1024 }, (_, n) => `10.${net}.${n >> 8}.${n & 255}`);
+    const withPool = (net: number): ServiceConfig[] => [
+      { ...web, fullNat: { sources: pool(net), clients: "all" } },
+    ];
+    const stage = begin(withPool(0), [], { connectionsMax: 8192 });
+    for (let net = 1; net < 4; net++) {
+      for (let port = 0; port < 1024; port++)
+        stage.send(tcp({ from: `202.100.1.${net}:${5000 + port}`, to: `${V4.vip}:80`, flags: "S" }));
+      stage.apply(withPool(net));
+    }
+    expect(stage.connections()).toHaveLength(3 * 1024);
+    stage.run(100_000);
+    expect(stage.director.sources.texts.toSorted()).toEqual(pool(3).toSorted());
+  });
+
   test("a service that stops FullNAT leaves its connections theirs, and they the address", () => {
     const stage = begin([web], []);
     const ask = tcp({ from: `${V4.client}:4000`, to: `${V4.vip}:80`, flags: "S" });
