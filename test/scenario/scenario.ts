@@ -18,7 +18,7 @@
  *     +60     time passes
  *     about A 202.103.106.5:80 > 202.100.1.2:9  what the next error is about, though nobody sent it
  *     state 202.100.1.2:3456 ESTABLISHED 900    seconds it has left; "none": there is no such connection. A template has
- *                                               its client network and port 0
+ *                                               its client network and port 0. "on 172.16.0.3:0" adds its server
  *     load 172.16.0.3:8000 1 0 1                active and inactive connections, and templates if there may be any
  *
  * Time is seconds since the line before; time that passes runs the timers. A segment is TCP flags or "-" for none, "udp
@@ -145,7 +145,7 @@ class Story {
     this.stage.director.ownAddress[family] = words;
   }
 
-  #state([client, state, expires]: readonly string[]): void {
+  #state([client, state, expires, , server]: readonly string[]): void {
     const [address, port] = split(client!);
     const found = this.stage
       .connections()
@@ -153,6 +153,9 @@ class Story {
       .find((one) => one.client.address === address && one.client.port === port && one.virtual.port < 65_535);
     expect(found?.state ?? "none").toBe(state);
     if (expires !== undefined) expect(found!.expiresSeconds).toBe(Number(expires));
+    if (server === undefined) return;
+    const [serverAddress, serverPort] = split(server);
+    expect(found!.destination).toEqual({ address: serverAddress, port: serverPort });
   }
 
   #load([server, ...wanted]: readonly string[]): void {
