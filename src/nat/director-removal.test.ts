@@ -153,6 +153,29 @@ describe("reset", () => {
   });
 });
 
+describe.each(["reset", "expire", "reschedule"] as const)("a whole service is removed: %s", (policy) => {
+  const left = PROTOCOLS.filter((protocol) => policy !== "reschedule" || protocol === "udp");
+
+  test.each(left)(
+    "%s: the client is told, also when it asks late and the address is otherwise nobody's",
+    (protocol) => {
+      for (const packet of [more, opening]) {
+        const stage = new Stage(servicesOf(policy, OLD).filter((one) => one.protocol === protocol));
+        stages.push(stage);
+        stage.send(opening(protocol));
+        stage.send(answer(protocol));
+        stage.send(more(protocol));
+        stage.apply([]);
+        stage.run(1000);
+        if (policy !== "reschedule") expect(stage.send(answer(protocol)).verdict).toBe("reply");
+        expect(stage.send(packet(protocol)).verdict).toBe("reply");
+        stage.run(1_000_000);
+        expect(stage.connections()).toEqual([]);
+      }
+    },
+  );
+});
+
 describe("the sweep after a removal", () => {
   const persistent = (removal: RemovalPolicy, ...servers: (typeof OLD)[]): ServiceConfig[] => [
     {

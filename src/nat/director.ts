@@ -261,6 +261,8 @@ export class Director {
       if (!connections.isLive(record) || connections.controlledCount(record) > 0) continue;
       const destination = this.services.destination(connections.server(record));
       if (destination.isAvailable || this.removalPolicy(destination) !== "expire") continue;
+      // Both ends of a removed service's connection are told so at their next packet.
+      if (destination.service.isRemoved && !connections.isTemplate(record)) continue;
       const controller = connections.controller(record);
       bindings.remove(record);
       if (controller >= 0 && connections.controlledCount(controller) === 0) bindings.remove(controller);
@@ -337,18 +339,21 @@ export class Director {
     isToClient: boolean,
     destination: Destination,
   ): Verdict | undefined {
-    switch (this.removalPolicy(destination)) {
+    const policy = this.removalPolicy(destination);
+    switch (policy) {
       case "drain":
         return undefined;
       case "drop":
         return isToClient ? undefined : DROP["destination-removed"];
-      case "reset":
-        if (!isToClient && this.#isStarting(packet, flow)) break;
-        // It stays for a moment, so that the other end is told as well.
-        this.#states.close(record, destination);
-        return this.#answers.refuse(packet, flow, "destination-removed");
       case "reschedule":
         if (isToClient || flow.protocol !== Protocol.udp) return undefined;
+    }
+    // When the whole service went, nobody takes over.
+    const isNobodys = isToClient ? destination.service.isRemoved : this.services.find(flow) === undefined;
+    if (isNobodys || (policy === "reset" && (isToClient || !this.#isStarting(packet, flow)))) {
+      // It stays for a moment, so that the other end is told as well; the address may be ours by it alone.
+      this.#states.close(record, destination);
+      return this.#answers.refuse(packet, flow, "destination-removed");
     }
     if (this.connections.controlledCount(record) > 0) return undefined;
     this.bindings.remove(record);

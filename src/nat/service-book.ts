@@ -139,6 +139,7 @@ export class ServiceBook implements PortReservation {
 
   /** Connections of its destinations stay. */
   removeService(service: VirtualService): void {
+    service.isRemoved = true;
     for (const destination of service.destinations.splice(0)) this.#retire(destination);
     service.scheduler.close?.();
     this.#table.remove(service);

@@ -38,6 +38,8 @@ export class VirtualService {
   sources: Int32Array = NO_SOURCES;
   isOnlyHairpin = false;
   hasProxyHeader = false;
+  /** It is not configured any more, and only connections refer to it. */
+  isRemoved = false;
   /** Newest first: new ones are put at the head, as in IPVS; every list-walking scheduler depends on it. */
   readonly destinations: Destination[] = [];
   readonly traffic = new Traffic();
