@@ -24,6 +24,8 @@ export const TEST_PROGRAMS = [
   { program: "ethtool", debian: "ethtool", why: "turns offloads off, so that checksums are checked" },
   { program: "dig", debian: "bind9-dnsutils", why: "asks it over UDP and TCP" },
   { program: "nginx", debian: "nginx-light", why: "is a web server that says which client it sees" },
+  { program: "haproxy", debian: "haproxy", why: "reads the PROXY protocol" },
+  { program: "nft", debian: "nftables", why: "loses packets on purpose" },
   { program: "socat", debian: "socat", why: "holds connections over the director open" },
 ];
 
