@@ -194,7 +194,7 @@ class Player {
             {
               from: [BEHIND[family]],
               sources: [this.of([VIPS[family][0], POOLS[family][0], POOLS[family][1]])],
-              ...(this.below(2) === 0 && { ports: { first: 2000, last: 2001 } }),
+              ...(this.below(2) === 0 && { ports: { first: 2000, last: 2000 } }),
             },
           ],
     );
@@ -256,7 +256,7 @@ class Player {
     if (ends === undefined) return this.#request();
     const { from, to, protocol } = ends;
     if (protocol === 6)
-      return tcp({ from: to, to: from, flags: this.of(["SA", "A", "FA", "R"]), ack: this.of([1, 1, 100]) });
+      return tcp({ from: to, to: from, flags: this.of(["SA", "A", "FA", "R"]), ack: this.of([1, 1, 10]) });
     if (protocol === 132)
       return sctp({ from: to, to: from, chunks: [{ type: this.of([0, 2, 6, 7, 8, 11]) }] });
     return udp({ from: to, to: from, payload: bytes(this.below(40)) });
