@@ -171,6 +171,25 @@ export interface IpvsSettings {
   /** 1: any TCP segment but RST may begin a connection. */
   readonly sloppy_tcp: 0 | 1;
   readonly sloppy_sctp: 0 | 1;
+  /** 1: while the director is a backup, packets from clients are passed on as they are. */
+  readonly backup_only: 0 | 1;
+  /**
+   * Threshold and period: others are told of a connection when its packets from the client, modulo the period, are as many
+   * as the threshold, which is below the period. Period 0: when they are exactly as many.
+   */
+  readonly sync_threshold: readonly [threshold: number, period: number];
+  /** Seconds: no news that moves the end of an entry's life by less. 0: any. */
+  readonly sync_refresh_period: number;
+  /** How often news is repeated within the refresh period. */
+  readonly sync_retries: 0 | 1 | 2 | 3;
+  /** 1: of persistent services others are told of the templates only. */
+  readonly sync_persist_mode: 0 | 1;
+  /** Of messages sent; both are understood. */
+  readonly sync_version: 0 | 1;
+  /** Bytes of the system's buffer for messages; 0: not asked for. */
+  readonly sync_sock_size: number;
+  /** Messages that may wait for the system to take them; more are lost. */
+  readonly sync_qlen_max: number;
 }
 export type DefenceMode = 0 | 1 | 3;
 

@@ -1,4 +1,4 @@
-/** Linux IPVS's own defaults of its sysctls. */
+/** Linux IPVS's own defaults of its sysctls; but for sync_qlen_max, which there depends on the memory. */
 import type { IpvsSettings } from "./configuration.ts";
 
 export const IPVS_DEFAULTS: IpvsSettings = {
@@ -17,4 +17,12 @@ export const IPVS_DEFAULTS: IpvsSettings = {
   schedule_icmp: 0,
   sloppy_tcp: 0,
   sloppy_sctp: 0,
+  backup_only: 0,
+  sync_threshold: [3, 50],
+  sync_refresh_period: 0,
+  sync_retries: 0,
+  sync_persist_mode: 0,
+  sync_version: 1,
+  sync_sock_size: 0,
+  sync_qlen_max: 4096,
 };

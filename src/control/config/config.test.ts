@@ -226,7 +226,17 @@ marks:
   - { mark: 7, protocol: udp, source: "2001:db8::/32", destination: "2001:db8:5::/120", ports: 80-90 }
 masquerade:
   - { from: [172.16.0.0/24], to: 0.0.0.0/0, sources: [202.103.106.5], ports: 20000-29999 }
-ipvs: { drop_entry: 1, lblc_expiration: 1h }
+ipvs:
+  drop_entry: 1
+  lblc_expiration: 1h
+  backup_only: 1
+  sync_threshold: [10, 0]
+  sync_refresh_period: 2m
+  sync_retries: 3
+  sync_persist_mode: 1
+  sync_version: 0
+  sync_sock_size: 65536
+  sync_qlen_max: 100
 removedServers: expire
 `;
 
@@ -291,7 +301,19 @@ describe("parseConfig beyond addresses, ports and weights", () => {
         ports: { first: 20_000, last: 29_999 },
       },
     ]);
-    expect(director.settings.ipvs).toEqual({ ...IPVS_DEFAULTS, drop_entry: 1, lblc_expiration: 3600 });
+    expect(director.settings.ipvs).toEqual({
+      ...IPVS_DEFAULTS,
+      drop_entry: 1,
+      lblc_expiration: 3600,
+      backup_only: 1,
+      sync_threshold: [10, 0],
+      sync_refresh_period: 120,
+      sync_retries: 3,
+      sync_persist_mode: 1,
+      sync_version: 0,
+      sync_sock_size: 65_536,
+      sync_qlen_max: 100,
+    });
     expect(director.settings.removal).toBe("expire");
     expect(schedulerPlugins).toEqual([{ name: "mine", file: "/etc/vsnat/my-scheduler.js" }]);
     expect(result.warnings).toEqual([]);
@@ -331,6 +353,14 @@ describe("parseConfig beyond addresses, ports and weights", () => {
     ["masquerade by a server", `${service("    servers: [172.16.0.2]")}\nmasquerade: [{ from: [172.16.0.0/24], sources: [172.16.0.2] }]`, "4:49 masquerade[0].sources[0]: 172.16.0.2, a real server"],
     ["masquerade of a virtual address", `${service("    servers: []")}\nmasquerade: [{ from: [10.0.0.1], sources: [10.0.0.9] }]`, '4:23 masquerade[0].from[0]: "10.0.0.1" / hosts behind'],
     ["a defence mode that is a state", "services: []\nipvs: { drop_entry: 2 }", "2:21 ipvs.drop_entry: 2 / one of 0, 1, 3"],
+    ["a threshold that is not below its period", "services: []\nipvs: { sync_threshold: [50, 50] }", '2:25 ipvs.sync_threshold: a list of 2 / [threshold, period], such as [3, 50]'],
+    ["a threshold alone", "services: []\nipvs: { sync_threshold: [3] }", '2:25 ipvs.sync_threshold: a list of 1 / [threshold, period], such as [3, 50]'],
+    ["a threshold of three numbers", "services: []\nipvs: { sync_threshold: [3, 50, 1] }", '2:25 ipvs.sync_threshold: a list of 3 / [threshold, period], such as [3, 50]'],
+    ["a threshold as text", "services: []\nipvs: { sync_threshold: 3 50 }", '2:25 ipvs.sync_threshold: "3 50" / [threshold, period], such as [3, 50]'],
+    ["a negative threshold", "services: []\nipvs: { sync_threshold: [-1, 50] }", '2:25 ipvs.sync_threshold: a list of 2 / [threshold, period], such as [3, 50]'],
+    ["a negative refresh period", "services: []\nipvs: { sync_refresh_period: -1 }", "2:30 ipvs.sync_refresh_period: -1 / 0, or a time from"],
+    ["four retries", "services: []\nipvs: { sync_retries: 4 }", "2:23 ipvs.sync_retries: 4 / one of 0, 1, 2, 3"],
+    ["version 2", "services: []\nipvs: { sync_version: 2 }", "2:23 ipvs.sync_version: 2 / one of 0, 1"],
     ["an unknown IPVS setting", "services: []\nipvs: { droprate: 2 }", "(did you mean am_droprate?)"],
     ["a plug-in with a built-in name", "services: []\nschedulers: { wlc: ./x.js }", "2:15 schedulers.wlc: wlc / another name"],
     ["a plug-in without a proper name", "services: []\nschedulers: { My Own: ./x.js }", '2:15 schedulers.My Own: the name "My Own" / a name'],
