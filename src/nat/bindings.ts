@@ -17,7 +17,7 @@ export const TEMPLATE_STATE = { none: 0, assured: 1 } as const;
 
 export class Bindings {
   /** Told of entries whose time was up and that live on. */
-  onProlonged: ((record: number) => void) | undefined;
+  onProlonged: ((record: number, nowTick: number) => void) | undefined;
   readonly #table: ConnectionTable;
   readonly #services: ServiceBook;
   readonly #sources: SourceAddresses;
@@ -71,7 +71,7 @@ export class Bindings {
     if (table.controlledCount(record) > 0) {
       table.setTimeout(record, PROLONGED_TICKS);
       table.touch(record, nowTick);
-      this.onProlonged?.(record);
+      this.onProlonged?.(record, nowTick);
       return false;
     }
     this.remove(record);

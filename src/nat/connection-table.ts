@@ -57,7 +57,8 @@ const GENERATION = 26;
 /** First sequence number of the client's stream, where something is put in front of it. */
 const SEQUENCE = 27;
 
-const IN_PACKETS_MAX = 0xffff;
+/** Packets from a client are counted up to this. */
+export const IN_PACKETS_MAX = 0xffff;
 const TEMPLATE = 0x80;
 /**
  * Addresses besides their own under which servers may see clients. Four times what a configuration may have: connections
@@ -447,6 +448,11 @@ export class ConnectionTable {
   setInPackets(record: number, count: number): void {
     const at = record * RECORD_WORDS + IN_PACKETS_AND_SOURCE;
     this.#records[at] = (this.#records[at]! & ~IN_PACKETS_MAX) | count;
+  }
+
+  /** Tells the entries apart that a record holds one after the other: 1 for its first, and one more each time. */
+  generation(record: number): number {
+    return this.#records[record * RECORD_WORDS + GENERATION]!;
   }
 
   /** Ticks of life a touch gives. */

@@ -90,6 +90,8 @@ export class Director {
   readonly verdictCounts = new Float64Array(VERDICT_KINDS.length + DROP_REASONS.length);
   /** Connections ever made. */
   createdCount = 0;
+  /** Is the director told of another's connections? See backup_only. */
+  isBackup = false;
 
   readonly #dispatcher: Dispatcher;
   readonly #randomU32: RandomU32;
@@ -165,7 +167,7 @@ export class Director {
   /** Told of what becomes of connections, for synchronising with another director. */
   set observer(observer: ConnectionObserver | undefined) {
     this.#forwarding.observer = observer;
-    this.bindings.onProlonged = observer && ((record) => observer.prolonged(record));
+    this.bindings.onProlonged = observer && ((record, nowTick) => observer.prolonged(record, nowTick));
   }
 
   /** Connections that got another source port towards the server, because two looked alike there. */
@@ -203,6 +205,16 @@ export class Director {
     this.reassembly.timeoutMs = settings.fragmentTimeout * 1000;
     this.#answers.perSecond = settings.repliesPerSecondMax;
     this.#states.configure(settings.timeouts);
+  }
+
+  /** backup_only: clients' packets are another director's; this one neither translates nor answers them. */
+  get #leavesClients(): boolean {
+    return this.isBackup && this.#settings.ipvs.backup_only === 1;
+  }
+
+  /** Is this the side of a client, rather than that of a host behind the director? */
+  #isOfClient(node: number): boolean {
+    return (node & 1) === 0 && !this.connections.hasFlag(node >> 1, ConnectionFlag.masquerade);
   }
 
   #setNow(now: number): void {
@@ -298,7 +310,7 @@ export class Director {
     }
     if (flow.hasPorts) return this.#transport(packet, flow);
     if (isIcmp(flow)) return this.#icmp(packet, flow);
-    if (!this.services.isToVirtual(flow)) return this.#pass(packet, flow);
+    if (!this.services.isToVirtual(flow) || this.#leavesClients) return this.#pass(packet, flow);
     if (this.#settings.unserved === "drop") return DROP["unknown-protocol"];
     return this.#answers.error(packet, flow, PROTOCOL_UNREACHABLE, 0, "unknown-protocol");
   }
@@ -308,6 +320,7 @@ export class Director {
   #transport(packet: Packet, flow: Flow): Verdict {
     const node = this.#findLive(flow);
     if (node < 0) return this.#unknown(packet, flow);
+    if (this.#leavesClients && this.#isOfClient(node)) return this.#pass(packet, flow);
     const record = node >> 1;
     const isToClient = (node & 1) === 1;
     if (!isToClient && this.#isStarting(packet, flow) && this.#isReusable(flow, record)) {
@@ -386,6 +399,7 @@ export class Director {
 
   #unknown(packet: Packet, flow: Flow): Verdict {
     if (!this.services.isToVirtual(flow)) return this.#outward(packet, flow);
+    if (this.#leavesClients) return this.#pass(packet, flow);
     // From a virtual address to a virtual address: an answer would come back here, and so on for ever.
     if (!isUnicastSource(flow) || this.services.isFromVirtual(flow)) return DROP.martian;
     const service = this.services.find(flow);
@@ -489,7 +503,7 @@ export class Director {
     if (isTranslatedError(packet, flow)) return this.#icmpError(packet, flow);
     const verdict = this.#masqueradedEcho(packet, flow);
     if (verdict !== undefined) return verdict;
-    if (!this.services.isToVirtual(flow)) return this.#pass(packet, flow);
+    if (!this.services.isToVirtual(flow) || this.#leavesClients) return this.#pass(packet, flow);
     if (!isEchoRequest(packet.view, flow) || !this.#settings.answerEcho) return DROP["unknown-protocol"];
     if (!isUnicastSource(flow) || this.services.isFromVirtual(flow)) return DROP.martian;
     return this.#answers.echo(packet, flow);
@@ -510,6 +524,7 @@ export class Director {
 
   #icmpError(packet: Packet, flow: Flow): Verdict {
     let node = findQuoted(packet, flow, this.#quoted, this.connections);
+    if (this.#leavesClients && (node < 0 || this.#isOfClient(node))) return this.#pass(packet, flow);
     if (node < 0 && this.#settings.ipvs.schedule_icmp === 1) node = this.#scheduleQuoted(packet, flow);
     const isOurs = node >= 0 && !this.connections.isExpired(node >> 1, this.#nowTick);
     const isToServer = (node & 1) === 0;

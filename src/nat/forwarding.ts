@@ -21,9 +21,9 @@ export interface ConnectionObserver {
    * A packet of a connection went through its state machine.
    * @param packetCount - packets from the client so far; 0: this one came from the server
    */
-  packetSeen(record: number, packetCount: number): void;
+  packetSeen(record: number, packetCount: number, nowTick: number): void;
   /** An entry's time was up, but others hang on it. */
-  prolonged(record: number): void;
+  prolonged(record: number, nowTick: number): void;
 }
 
 export class Forwarding {
@@ -61,7 +61,7 @@ export class Forwarding {
     this.#states.follow(packet, flow, record, TcpSide.input, destination);
     const packetCount = table.countInPacket(record);
     this.countIn(destination, packet.length);
-    this.observer?.packetSeen(record, packetCount);
+    this.observer?.packetSeen(record, packetCount, this.#states.nowTick);
     if (this.#hopChange === -1) {
       if (hops(packet, flow) <= 1)
         return this.#answer(packet, flow, isMasquerade, HOPS_EXCEEDED, 0, "ttl-expired");
@@ -97,7 +97,7 @@ export class Forwarding {
     const destination = this.#services.destination(table.server(record));
     this.#states.follow(packet, flow, record, TcpSide.output, destination);
     this.countOut(destination, packet.length);
-    this.observer?.packetSeen(record, 0);
+    this.observer?.packetSeen(record, 0, this.#states.nowTick);
     if (table.hasFlag(record, ConnectionFlag.proxy)) proxyToClient(packet, flow, table, record);
     const { words } = table;
     const at = table.virtualAt(record);

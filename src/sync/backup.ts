@@ -12,13 +12,13 @@
 import { type Milliseconds, type Seconds, seconds } from "../base/environment.ts";
 import type { Bindings } from "../nat/bindings.ts";
 import { SCTP_STATES, TCP_STATES } from "../nat/configuration.ts";
-import { ConnectionFlag, type ConnectionTable, TICK_MS } from "../nat/connection-table.ts";
+import { ConnectionFlag, type ConnectionTable, IN_PACKETS_MAX, TICK_MS } from "../nat/connection-table.ts";
 import type { Destination } from "../nat/destination.ts";
 import type { Director } from "../nat/director.ts";
 import type { ServiceBook } from "../nat/service-book.ts";
 import { VirtualService } from "../nat/virtual-service.ts";
 import { Flow, Protocol } from "../wire/flow.ts";
-import { SIP, SYNC_THRESHOLD, type SyncEntry, SyncFlag } from "./entry.ts";
+import { SIP, type SyncEntry, SyncFlag } from "./entry.ts";
 import { MessageReader } from "./message.ts";
 
 export interface BackupCounters {
@@ -35,6 +35,8 @@ export interface BackupCounters {
   /** Entries for which the connection table had no room. */
   overflowEntries: number;
 }
+
+type OnAdopted = (record: number, state: number, nowTick: number) => void;
 
 const TICKS_PER_SECOND = 1000 / TICK_MS;
 /** Longest life of an entry, 31 days: as everywhere. */
@@ -59,7 +61,7 @@ export class SyncBackup {
   readonly #services: ServiceBook;
   readonly #bindings: Bindings;
   readonly #syncId: number;
-  readonly #onAdopted: (record: number, state: number) => void;
+  readonly #onAdopted: OnAdopted;
   readonly #reader = new MessageReader();
   readonly #flow = new Flow();
   /** By family: stands for all destinations that are not configured here, while entries are bound to none. */
@@ -69,7 +71,7 @@ export class SyncBackup {
    * @param syncId - whose messages count; 0: everybody's
    * @param onAdopted - told of every entry made or brought up to date, and its state
    */
-  constructor(director: Director, syncId: number, onAdopted: (record: number, state: number) => void) {
+  constructor(director: Director, syncId: number, onAdopted: OnAdopted) {
     this.#director = director;
     this.#table = director.connections;
     this.#services = director.services;
@@ -124,10 +126,10 @@ export class SyncBackup {
     }
     table.setFlag(record, ConnectionFlag.synchronised, true);
     table.setState(record, entry.state);
-    table.setInPackets(record, SYNC_THRESHOLD);
+    table.setInPackets(record, Math.min(this.#director.settings.ipvs.sync_threshold[0], IN_PACKETS_MAX));
     table.setTimeout(record, this.#lifeSeconds(entry) * TICKS_PER_SECOND);
     table.touch(record, nowTick);
-    this.#onAdopted(record, entry.state);
+    this.#onAdopted(record, entry.state, nowTick);
   }
 
   /** Let `#flow` be that of a packet from the client. */

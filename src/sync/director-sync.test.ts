@@ -2,15 +2,16 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { census } from "../../test/support/census.ts";
-import { sctp, tcp, udp } from "../../test/support/packet-builder.ts";
-import { destination, service } from "../../test/support/replayed.ts";
+import { echo, icmp, ip, sctp, tcp, udp } from "../../test/support/packet-builder.ts";
+import { destination, IPVS_SETTINGS, service } from "../../test/support/replayed.ts";
 import { Stage, type StageOptions } from "../../test/support/stage.ts";
 import { seconds } from "../base/environment.ts";
-import type { ServiceConfig } from "../nat/configuration.ts";
+import type { IpvsSettings, ServiceConfig } from "../nat/configuration.ts";
+import { IPVS_DEFAULTS } from "../nat/ipvs-settings.ts";
+import { IPVS_TIMEOUTS } from "../nat/timeouts.ts";
 import { parseAddress, parseEndpoint } from "../wire/address.ts";
 import { DirectorSync, type SyncCounters } from "./director-sync.ts";
 import { SyncEntry, SyncFlag } from "./entry.ts";
-import type { MasterOptions } from "./master.ts";
 import { MessageReader, MessageWriter, type SyncVersion } from "./message.ts";
 
 const VIP = "202.103.106.5";
@@ -31,6 +32,8 @@ const STICKY: ServiceConfig = {
   persistence: { timeout: seconds(300) },
 };
 
+const withSysctl = (ipvs: Partial<IpvsSettings>): StageOptions => ({ ipvs: { ...IPVS_DEFAULTS, ...ipvs } });
+
 class Member {
   readonly stage: Stage;
   readonly sync: DirectorSync;
@@ -41,8 +44,8 @@ class Member {
     this.sync = new DirectorSync(this.stage.director, (message) => this.sent.push(message));
   }
 
-  master(options: Partial<MasterOptions> = {}): this {
-    this.sync.start({ role: "master", syncId: 1, lengthMax: 1472, ...options });
+  master(lengthMax = 1472): this {
+    this.sync.start({ role: "master", syncId: 1, lengthMax });
     return this;
   }
 
@@ -54,6 +57,13 @@ class Member {
   /** Take an entry over; its fields are those of ESTABLISHED from CLIENT:1000 over VIP:80 to A:80, but for these. */
   hear(fields: Fields = {}, version: SyncVersion = 1): this {
     this.sync.receive([messageOf(fields, version)], this.stage.now);
+    return this;
+  }
+
+  /** Other settings, while it runs; all others are IPVS's own. */
+  configure(sysctl: Partial<IpvsSettings>): this {
+    const ipvs = { ...IPVS_DEFAULTS, ...sysctl };
+    this.stage.director.configure({ settings: { ...IPVS_SETTINGS, ipvs }, marks: [], masquerade: [] });
     return this;
   }
 
@@ -387,7 +397,7 @@ describe("master", () => {
   });
 
   test("SYN_RECV is never told of", () => {
-    const member = new Member([WEB]).master({ threshold: 0, period: 1 });
+    const member = new Member([WEB], withSysctl({ sync_threshold: [0, 1] })).master();
     for (let count = 0; count < 5; count++) member.stage.send(from(1000, "S"));
     expect(member.told()).toEqual([]);
   });
@@ -448,7 +458,7 @@ describe("master", () => {
   });
 
   test("between two flushes no more than 4096 messages are made, and the rest is counted", () => {
-    const member = new Member([WEB]).master({ lengthMax: 380, threshold: 0, period: 1 });
+    const member = new Member([WEB], withSysctl({ sync_threshold: [0, 1] })).master(380);
     open(member, 1000, 1 + 10 * 4100); // ten entries a message; the SYN is not told of
     expect(member.sent).toHaveLength(4096);
     expect(member.sync.flush().master).toEqual({ sentMessages: 4097, sentEntries: 40_970, lostMessages: 3 });
@@ -456,15 +466,185 @@ describe("master", () => {
     expect(member.told()).toContain("1001 1");
   });
 
+  /** Seconds at which a client's UDP connection is told of, when a packet comes at each of the first so many. */
+  function toldAt(count: number, sysctl: Partial<IpvsSettings>, udpSeconds = 300): number[] {
+    const timeouts = { ...IPVS_TIMEOUTS, udp: seconds(udpSeconds) };
+    const member = new Member([DNS], { ...withSysctl(sysctl), timeouts }).master();
+    return Array.from({ length: count }, (_, second) => second).filter(() => {
+      member.stage.send(udp({ from: `${CLIENT}:1000`, to: `${VIP}:53` }));
+      const isTold = member.told().length > 0;
+      member.stage.run(1000);
+      return isTold;
+    });
+  }
+
+  test.each<[readonly [number, number], readonly number[]]>([
+    [[3, 50], [3, 53, 103]],
+    [[0, 40], [40, 80, 120]],
+    [[1, 60], [1, 61]],
+    [[3, 0], [3]],
+    [[0, 0], []],
+    [[200, 300], []],
+  ])("sync_threshold %j: told at these packets", (sync_threshold, packets) => {
+    expect(toldAt(120, { sync_threshold }).map((second) => second + 1)).toEqual(packets);
+  }); // biome-ignore format: a table
+
+  test.each<[string, Partial<IpvsSettings>, number, readonly number[]]>([
+    ["after each period", { sync_refresh_period: 10 }, 300, [0, 10, 20, 30]],
+    ["half the timeout, when that is less", { sync_refresh_period: 100 }, 30, [0, 15, 30]],
+    ["10 s, when that is less than the period and half the timeout is still less", { sync_refresh_period: 100 }, 14, [0, 10, 20, 30]],
+    ["repeated once, an eighth of the period later", { sync_refresh_period: 16, sync_retries: 1 }, 300, [0, 2, 18, 20, 36, 38]],
+    ["repeated three times", { sync_refresh_period: 16, sync_retries: 3 }, 300, [0, 2, 4, 6, 22, 24, 26, 28]],
+    ["only where the threshold allows it, too", { sync_refresh_period: 10, sync_threshold: [0, 4] }, 300, [3, 15, 27, 39]],
+    ["repetitions likewise", { sync_refresh_period: 16, sync_retries: 1, sync_threshold: [0, 4] }, 300, [3, 7, 23, 27]],
+  ])("sync_refresh_period: %s", (_, sysctl, udpSeconds, times) => {
+    expect(toldAt(40, { sync_threshold: [0, 0], ...sysctl }, udpSeconds)).toEqual(times);
+  }); // biome-ignore format: a table
+
+  test("a state of closing is told at once, whatever threshold and refresh period say", () => {
+    const sysctl = { sync_threshold: [100, 0], sync_refresh_period: 1000 } as const;
+    const member = new Member([WEB], withSysctl(sysctl)).master();
+    open(member, 1000, 3);
+    expect(member.told()).toEqual(["1000 1"]);
+    for (const flags of ["A", "FA", "A"]) member.stage.send(from(1000, flags));
+    expect(member.told()).toEqual(["1000 7"]);
+  });
+
+  test("sync_persist_mode: of persistent services the templates alone, of others all", () => {
+    const member = new Member([WEB, STICKY], withSysctl({ sync_persist_mode: 1 })).master();
+    const visit = (): void => {
+      for (const flags of ["S", "A", "A", "FA"])
+        member.stage.send(tcp({ from: `${CLIENT}:1001`, to: `${VIP}:81`, flags }));
+    };
+    visit();
+    expect(member.told()).toEqual(["0 0", "0 1", "0 1", "0 1"]);
+    open(member, 1000, 3);
+    expect(member.told()).toEqual(["1000 1"]);
+    member.configure({ sync_persist_mode: 0 });
+    visit();
+    expect(member.told()).toContain("1001 7");
+  });
+
+  test("period 0: a template counts its own occasions", () => {
+    const member = new Member([STICKY], withSysctl({ sync_threshold: [2, 0] })).master();
+    for (const port of [1001, 1002, 1003])
+      member.stage.send(tcp({ from: `${CLIENT}:${port}`, to: `${VIP}:81`, flags: "S" }));
+    expect(member.told()).toEqual(["0 0"]);
+  });
+
+  test("a template that is prolonged counts as if it were at the threshold", () => {
+    const member = new Member([STICKY], withSysctl({ sync_threshold: [9, 0] })).master();
+    for (const flags of ["S", "A"])
+      member.stage.send(tcp({ from: `${CLIENT}:1001`, to: `${VIP}:81`, flags }));
+    member.stage.run(299_000);
+    expect(member.told()).toEqual([]);
+    member.stage.run(2000);
+    expect(member.told()).toEqual(["0 1"]);
+  });
+
+  test("a packet that is scheduled for itself is not told of, but the template it hangs on is", () => {
+    const sysctl = withSysctl({ sync_threshold: [0, 1] });
+    const send = (member: Member): string[] => {
+      for (const port of [1, 2]) member.stage.send(udp({ from: `${CLIENT}:${port}`, to: `${VIP}:53` }));
+      return member.told();
+    };
+    const once: ServiceConfig = { ...DNS, isOnePacket: true };
+    expect(send(new Member([once], sysctl).master())).toEqual([]);
+    const pinned: ServiceConfig = { ...once, persistence: { timeout: seconds(300) } };
+    expect(send(new Member([pinned], sysctl).master())).toEqual(["0 0", "0 0"]);
+    const remembered = new Member([DNS], sysctl).master();
+    expect(send(remembered)).toEqual(["1 0", "2 0"]);
+  });
+
+  test("settings change while it runs", () => {
+    const member = new Member([WEB]).master();
+    open(member, 1000, 3);
+    member.configure({ sync_version: 0, sync_threshold: [4, 0] });
+    member.stage.send(from(1000, "A"));
+    member.configure({ sync_threshold: [0, 1] });
+    member.stage.send(from(1000, "A"));
+    member.sync.flush();
+    const reader = new MessageReader();
+    const versions = member.sent.map((message) => {
+      expect(reader.attach(message)).toBeUndefined();
+      return reader.version;
+    });
+    expect(versions).toEqual([1, 0, 1]);
+    expect(member.told()).toEqual(["1000 1", "1000 1", "1000 1"]);
+  });
+
+  test("sync_qlen_max lets more wait than between two flushes usually may", () => {
+    const sysctl = withSysctl({ sync_threshold: [0, 1], sync_qlen_max: 5000 });
+    const member = new Member([WEB], sysctl).master(380);
+    open(member, 1000, 1 + 10 * 5100);
+    expect(member.sent).toHaveLength(5000);
+  });
+
   test("version 0 leaves IPv6 out", () => {
     const told = (version: SyncVersion): string[] => {
-      const member = new Member([WEB6]).master({ version });
+      const member = new Member([WEB6], withSysctl({ sync_version: version })).master();
       for (const flags of ["S", "A", "A"])
         member.stage.send(tcp({ from: "[2001:db8:1::2]:1000", to: `[${VIP6}]:80`, flags }));
       return member.told();
     };
     expect(told(1)).toEqual(["1000 1"]);
     expect(told(0)).toEqual([]);
+  });
+});
+
+describe("backup_only", () => {
+  const ask = tcp({ from: `${CLIENT}:1000`, to: `${VIP}:80`, flags: "A" });
+  const PACKETS: readonly [string, Uint8Array][] = [
+    ["of a connection it was told of", ask],
+    ["that would begin one", tcp({ from: `${CLIENT}:2000`, to: `${VIP}:80`, flags: "S" })],
+    ["UDP", udp({ from: `${CLIENT}:2000`, to: `${VIP}:53` })],
+    ["to a port without a service", tcp({ from: `${CLIENT}:2000`, to: `${VIP}:9`, flags: "S" })],
+    ["echo", echo({ from: CLIENT, to: VIP })],
+    ["an ICMP error about its connection", icmp({ from: CLIENT, to: VIP, type: 3, code: 3, payload: tcp({ from: `${VIP}:80`, to: `${CLIENT}:1000`, flags: "A" }) })],
+    ["an ICMP error about none", icmp({ from: CLIENT, to: VIP, type: 3, code: 3, payload: tcp({ from: `${VIP}:80`, to: `${CLIENT}:9`, flags: "A" }) })],
+    ["of another protocol", ip({}, CLIENT, VIP, 47, new Uint8Array(8))],
+  ]; // biome-ignore format: a table
+  const CHANGED = PACKETS.map(([what]) => what);
+  const passedBy = (member: Member): string[] =>
+    PACKETS.flatMap(([what, bytes]) => (member.stage.send(bytes).verdict === "pass" ? [what] : []));
+
+  test("while it is a backup, packets from clients pass, known connections' included", () => {
+    const member = new Member([WEB, DNS], withSysctl({ backup_only: 1 })).backup().hear();
+    const before = member.rows;
+    expect(passedBy(member)).toEqual(CHANGED);
+    expect(member.rows).toEqual(before);
+  });
+
+  test.each<[string, (member: Member) => void]>([
+    ["without the setting", (member) => member.configure({ backup_only: 0 })],
+    ["when it has stopped to be a backup", (member) => member.sync.stop("backup")],
+  ])("%s it directs", (_, change) => {
+    const member = new Member([WEB, DNS], withSysctl({ backup_only: 1 })).backup().hear();
+    change(member);
+    expect(passedBy(member)).toEqual([]);
+  });
+
+  test("a master that is no backup directs", () => {
+    expect(passedBy(new Member([WEB, DNS], withSysctl({ backup_only: 1 })).master())).toEqual([]);
+  });
+
+  test("what comes from a known connection's server is translated, as in IPVS", () => {
+    const member = new Member([WEB], withSysctl({ backup_only: 1 })).backup().hear();
+    const { verdict, bytes } = member.stage.send(tcp({ from: `${A}:80`, to: `${CLIENT}:1000`, flags: "A" }));
+    expect(verdict).toBe("to-client");
+    expect(bytes.subarray(12, 16)).toEqual(Uint8Array.from(VIP.split("."), Number));
+  });
+
+  test("masqueraded connections go on, and begin", () => {
+    const member = new Member([WEB]);
+    const settings = { ...IPVS_SETTINGS, ...withSysctl({ backup_only: 1 }) };
+    member.stage.apply([WEB], { settings, masquerade: [{ from: ["172.16.0.0/24"], sources: [VIP] }] });
+    member.backup();
+    const far = "198.51.100.1:80";
+    const { verdict } = member.stage.send(tcp({ from: `${A}:2000`, to: far, flags: "S" }));
+    expect(verdict).toBe("to-server");
+    const answer = member.stage.send(tcp({ from: far, to: `${VIP}:2000`, flags: "SA" }));
+    expect(answer.verdict).toBe("to-client");
   });
 });
 

@@ -5,7 +5,6 @@
 import type { Milliseconds } from "../base/environment.ts";
 import type { Director } from "../nat/director.ts";
 import { type BackupCounters, SyncBackup } from "./backup.ts";
-import { SYNC_THRESHOLD } from "./entry.ts";
 import { type MasterCounters, type MasterOptions, SyncMaster } from "./master.ts";
 
 export type SyncRole = "master" | "backup";
@@ -35,8 +34,9 @@ export class DirectorSync {
   start({ role, ...options }: SyncPart): void {
     const director = this.#director;
     if (role === "backup") {
-      this.#backup = new SyncBackup(director, options.syncId, (record, state) =>
-        this.#master?.begin(record, state, SYNC_THRESHOLD),
+      director.isBackup = true;
+      this.#backup = new SyncBackup(director, options.syncId, (record, state, nowTick) =>
+        this.#master?.adopted(record, state, nowTick),
       );
     } else {
       this.#master = new SyncMaster(director, options, this.#send);
@@ -47,6 +47,7 @@ export class DirectorSync {
   /** What was learnt stays in the table. */
   stop(role: SyncRole): void {
     if (role === "backup") {
+      this.#director.isBackup = false;
       this.#backup = undefined;
       return;
     }

@@ -12,9 +12,6 @@ export const SyncFlag = {
   template: 0x1000,
 } as const;
 
-/** IPVS's sync_threshold: packets after which a connection is worth telling of. */
-export const SYNC_THRESHOLD = 3;
-
 /** Name of the persistence engine that pins by Call-ID. */
 export const SIP = Uint8Array.from("sip", (character) => character.charCodeAt(0));
 

@@ -5,11 +5,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { milliseconds, seconds } from "../../src/base/environment.ts";
-import type { ServiceConfig } from "../../src/nat/configuration.ts";
+import type { IpvsSettings, ServiceConfig } from "../../src/nat/configuration.ts";
+import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
 import { TCP_STATE_NAMES } from "../../src/nat/protocol/tcp.ts";
 import { DirectorSync } from "../../src/sync/director-sync.ts";
 import { type SyncEntry, SyncFlag } from "../../src/sync/entry.ts";
-import type { MasterOptions } from "../../src/sync/master.ts";
 import { MessageReader, MessageWriter } from "../../src/sync/message.ts";
 import { formatEndpoint } from "../../src/wire/address.ts";
 import { readCapture } from "../../src/wire/capture.ts";
@@ -107,13 +107,13 @@ class Member {
   readonly sent: Uint8Array[] = [];
   readonly sync: DirectorSync;
 
-  constructor(...services: readonly ServiceConfig[]) {
-    this.stage = new Stage(services);
+  constructor(services: readonly ServiceConfig[], sysctl: Partial<IpvsSettings> = {}) {
+    this.stage = new Stage(services, { ipvs: { ...IPVS_DEFAULTS, ...sysctl } });
     this.sync = new DirectorSync(this.stage.director, (message) => this.sent.push(message));
   }
 
-  master(options: Partial<MasterOptions> = {}): this {
-    this.sync.start({ role: "master", syncId: 7, lengthMax: 1472, ...options });
+  master(): this {
+    this.sync.start({ role: "master", syncId: 7, lengthMax: 1472 });
     return this;
   }
 
@@ -180,7 +180,7 @@ const CLOSED = `${OPENED} c:FA s:FA c:A`;
 /** What was played at the kernel's master before each recording. */
 const PLAYS: Readonly<Record<string, () => Member>> = {
   default: () =>
-    new Member(WEB)
+    new Member([WEB])
       .master()
       .tcp(`${CLIENT}:11001`, 80, "c:S s:SA c:A")
       .tcp(`${CLIENT}:11002`, 80, OPENED)
@@ -189,22 +189,22 @@ const PLAYS: Readonly<Record<string, () => Member>> = {
       .tcp(`${CLIENT}:11004`, 80, `c:S s:SA c:A${" c:PA s:PA c:A".repeat(30)}`)
       .run(3),
   "every-packet": () =>
-    new Member(WEB).master({ threshold: 1, period: 2 }).tcp(`${CLIENT}:11011`, 80, CLOSED).run(3),
+    new Member([WEB], { sync_threshold: [1, 2] }).master().tcp(`${CLIENT}:11011`, 80, CLOSED).run(3),
   persistent: () =>
-    new Member(sticky(80, 90))
+    new Member([sticky(80, 90)])
       .master()
       .tcp(`${CLIENT}:11021`, 80, OPENED)
       .tcp(`${CLIENT}:11022`, 80, CLOSED)
       .run(3),
-  udp: () => new Member(DNS).master().udp(`${CLIENT}:11031`, 5).udp(`${CLIENT}:11032`, 60).run(3),
+  udp: () => new Member([DNS]).master().udp(`${CLIENT}:11031`, 5).udp(`${CLIENT}:11032`, 60).run(3),
   version0: () =>
-    new Member(WEB)
-      .master({ version: 0 })
+    new Member([WEB], { sync_version: 0 })
+      .master()
       .tcp(`${CLIENT}:11041`, 80, OPENED)
       .tcp(`${CLIENT}:11042`, 80, CLOSED)
       .run(3),
   pair: () =>
-    new Member(WEB, sticky(81, 120))
+    new Member([WEB, sticky(81, 120)])
       .master()
       .tcp(`${CLIENT}:11051`, 80, OPENED)
       .tcp(`${CLIENT}:11052`, 80, OPENED)
@@ -227,12 +227,12 @@ describe("a director as backup", () => {
   };
 
   test.each(["every-packet", "persistent", "udp", "version0"])("%s: lists what the kernel's master listed", (name) => {
-    const member = play(new Member(WEB, DNS).backup(), name);
+    const member = play(new Member([WEB, DNS]).backup(), name);
     expect(member.listing().map(withoutTime)).toEqual(recordedListing(name).map(withoutTime));
   });
 
   test("pair: lists what the kernel's backup listed, to the second, destinations it does not know included", () => {
-    const member = new Member(service("tcp", VIP, 80, "rr", SERVERS[0]!)).backup();
+    const member = new Member([service("tcp", VIP, 80, "rr", SERVERS[0]!)]).backup();
     member.sync.receive(messagesOf("pair").slice(0, 1), milliseconds(0));
     member.stage.run(3000);
     expect(member.listing()).toEqual(recordedListing("pair"));
@@ -241,7 +241,7 @@ describe("a director as backup", () => {
   });
 
   test("default: all but the connection that had only two packets from its client", () => {
-    const member = play(new Member(WEB).backup(), "default");
+    const member = play(new Member([WEB]).backup(), "default");
     const told = recordedListing("default").filter((row) => !row.includes(":11001 "));
     expect(member.listing().map(withoutTime)).toEqual(told.map(withoutTime));
   });
