@@ -144,7 +144,7 @@ export class Daemon {
     this.#thread = new DatapathThread(data, (message, suppressedCount) => {
       log("error", `internal error, please report it: ${message}`, { suppressedCount });
     });
-    this.sync = new SyncDaemons(this.#thread, log);
+    this.sync = new SyncDaemons(this.#thread, settings.ipvs, log);
     this.failed = new Promise((resolve) => {
       this.#thread.ended.then((end) => {
         if (this.#isStopping) return;
@@ -267,6 +267,7 @@ export class Daemon {
     const isKept = this.#layers.manual === layers.manual;
     this.#file = file;
     this.#layers = layers;
+    this.sync.configure(layers.effective.settings.ipvs);
     if (!isKept) this.#keepManual();
     await this.#fitHost();
     if (virtualAddresses(before) !== virtualAddresses(this.config)) this.#announce();

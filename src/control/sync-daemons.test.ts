@@ -3,9 +3,10 @@ import { once } from "node:events";
 import { networkInterfaces } from "node:os";
 import { setImmediate as turn } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
+import { IPVS_DEFAULTS } from "../nat/ipvs-settings.ts";
 import type { DatapathThread } from "./datapath-thread.ts";
 import { type SyncDaemonOptions, SyncDaemons } from "./sync-daemons.ts";
-import { openSender } from "./sync-socket.ts";
+import { openReceiver, openSender, receiveBufferOf, sendBufferOf } from "./sync-socket.ts";
 
 const LOOPBACK = networkInterfaces().lo?.some(({ family }) => family === "IPv4") ?? false;
 const SEGMENT = { interface: "lo", group: "224.0.0.81", ttl: 1 } as const;
@@ -48,7 +49,7 @@ describe.skipIf(!LOOPBACK)("synchronisation daemons", () => {
   function played(): { thread: PlayedThread; lines: string[] } {
     const thread = new PlayedThread();
     const lines: string[] = [];
-    daemons = new SyncDaemons(thread as unknown as DatapathThread, (level, line) =>
+    daemons = new SyncDaemons(thread as unknown as DatapathThread, IPVS_DEFAULTS, (level, line) =>
       lines.push(`${level}: ${line}`),
     );
     return { thread, lines };
@@ -113,6 +114,34 @@ describe.skipIf(!LOOPBACK)("synchronisation daemons", () => {
     const { thread } = played();
     await expect(daemons.start({ ...options("master"), ...wrong })).rejects.toMatchObject({ code });
     expect(thread.asked).toEqual([]);
+  });
+
+  test("sync_qlen_max: what may not wait is lost; it changes while the daemon runs", async () => {
+    const { thread, lines } = played();
+    await daemons.start(options("master"));
+    const lost = async (): Promise<number> => (await daemons.list())[0]!.lostAtSocket;
+    thread.onSyncMessage(Uint8Array.of(1));
+    expect(await lost()).toBe(0);
+    daemons.configure({ ...IPVS_DEFAULTS, sync_qlen_max: 0 });
+    for (let count = 0; count < 3; count++) thread.onSyncMessage(Uint8Array.of(1));
+    expect(await lost()).toBe(3);
+    expect(lines.filter((line) => line.includes("the master cannot send"))).toHaveLength(1);
+  });
+
+  test("sync_sock_size: the system's buffers, and back to their own size", async () => {
+    daemons = new SyncDaemons(new PlayedThread() as unknown as DatapathThread, IPVS_DEFAULTS, () => {});
+    const segment = { ...SEGMENT, address: "127.0.0.1", family: 4, port } as const;
+    const [sender, receiver] = [await openSender(segment), await openReceiver(segment)];
+    const sizes = () => [sender.getSendBufferSize(), receiver.getRecvBufferSize()];
+    const resizes = [sendBufferOf(sender), receiveBufferOf(receiver)];
+    for (const resize of resizes) resize(0);
+    const own = sizes();
+    for (const resize of resizes) resize(16_384);
+    expect(sizes()).toEqual([2 * 16_384, 2 * 16_384]); // Linux shows twice what was asked for
+    for (const resize of resizes) resize(0);
+    expect(sizes()).toEqual(own);
+    sender.close();
+    receiver.close();
   });
 
   test("one daemon a role; it can be started again", async () => {

@@ -4,12 +4,16 @@
  */
 import type { Socket } from "node:dgram";
 import { Rtnetlink } from "../datapath/tun/netlink/rtnetlink.ts";
+import type { IpvsSettings } from "../nat/configuration.ts";
 import type { SyncCounters, SyncRole } from "../sync/director-sync.ts";
 import { MESSAGE_BYTES_MIN } from "../sync/message.ts";
 import { parseAddress } from "../wire/address.ts";
 import type { DatapathThread } from "./datapath-thread.ts";
 import type { Log } from "./log.ts";
-import { openReceiver, openSender, type SyncSegment } from "./sync-socket.ts";
+import { openReceiver, openSender, receiveBufferOf, type SyncSegment, sendBufferOf } from "./sync-socket.ts";
+
+/** The others are read by the datapath thread. */
+export type SyncDaemonSettings = Pick<IpvsSettings, "sync_sock_size" | "sync_qlen_max">;
 
 /** One daemon, as it is asked for. */
 export interface SyncDaemonOptions {
@@ -69,6 +73,8 @@ const MTU_MAX = 65_535;
 interface Running {
   readonly options: Required<SyncDaemonOptions>;
   readonly socket: Socket;
+  /** Give the socket a buffer of so many bytes; 0: its own. */
+  readonly resize: (bytes: number) => void;
   lostAtSocket: number;
 }
 
@@ -79,15 +85,23 @@ export class SyncDaemons {
   /** What went wrong at least once since the start of its daemon, so that it is not said again. */
   readonly #complaints = new Set<string>();
   readonly #received: Uint8Array[] = [];
+  #settings: SyncDaemonSettings;
   #isDelivering = false;
   #timer: NodeJS.Timeout | undefined;
   /** One start or stop at a time. */
   #lastChange: Promise<unknown> = Promise.resolve();
 
-  constructor(thread: DatapathThread, log: Log) {
+  constructor(thread: DatapathThread, settings: SyncDaemonSettings, log: Log) {
     this.#thread = thread;
+    this.#settings = settings;
     this.#log = log;
     thread.onSyncMessage = (message) => this.#send(message);
+  }
+
+  /** Other settings, for what runs as well. */
+  configure(settings: SyncDaemonSettings): void {
+    this.#settings = settings;
+    for (const [role, running] of this.#running) this.#resize(role, running);
   }
 
   /** @throws SyncError */
@@ -125,8 +139,10 @@ export class SyncDaemons {
       const where = `${segment.group} port ${segment.port} on ${segment.interface}`;
       throw new SyncError("EIO", `Cannot start the ${role} for ${where}: ${error.message}`, error);
     });
-    const running: Running = { options: { ...wanted, maxLength }, socket, lostAtSocket: 0 };
+    const resize = (role === "master" ? sendBufferOf : receiveBufferOf)(socket);
+    const running: Running = { options: { ...wanted, maxLength }, socket, resize, lostAtSocket: 0 };
     this.#running.set(role, running);
+    this.#resize(role, running);
     socket.on("error", (error) => this.#complain(role, `the ${role} failed: ${error.message}`));
     if (role === "backup") socket.on("message", (message) => this.#receive(message, running));
     try {
@@ -160,6 +176,15 @@ export class SyncDaemons {
     this.#timer = undefined;
   }
 
+  #resize(role: SyncRole, { resize }: Running): void {
+    try {
+      resize(this.#settings.sync_sock_size);
+    } catch (error) {
+      // It goes on with the buffer it has.
+      this.#complain(role, `the ${role}'s buffer keeps its size: ${(error as Error).message}`);
+    }
+  }
+
   #send(message: Uint8Array): void {
     const master = this.#running.get("master");
     if (master === undefined) return;
@@ -167,11 +192,13 @@ export class SyncDaemons {
       master.lostAtSocket++;
       this.#complain("master", `the master cannot send: ${why}`);
     };
-    if (master.socket.getSendQueueSize() > SENDING_BYTES_MAX) {
+    const { socket } = master;
+    const isFull = socket.getSendQueueCount() >= this.#settings.sync_qlen_max;
+    if (isFull || socket.getSendQueueSize() > SENDING_BYTES_MAX) {
       lose("the system is too slow");
       return;
     }
-    master.socket.send(message, (error) => {
+    socket.send(message, (error) => {
       if (error !== null) lose(error.message);
     });
   }

@@ -14,7 +14,9 @@ export interface SyncSegment {
 }
 
 const SOCKET_TYPE = { 4: "udp4", 6: "udp6" } as const;
-/** Asked of the kernel, which gives what net.core.rmem_max allows: for the messages that come while nobody reads. */
+/** Linux counts its own bookkeeping in, and shows twice what was asked for. */
+const SHOWN_PER_ASKED = 2;
+/** For the messages that come while nobody reads. */
 const RECEIVE_BUFFER_BYTES = 1024 * 1024;
 
 /** @throws an Error of the system: with `code` and `syscall` */
@@ -32,13 +34,25 @@ export function openSender(segment: SyncSegment): Promise<Socket> {
 
 /** @throws an Error of the system: with `code` and `syscall` */
 export function openReceiver(segment: SyncSegment): Promise<Socket> {
-  const type = SOCKET_TYPE[segment.family];
-  const options = { type, reuseAddr: true, recvBufferSize: RECEIVE_BUFFER_BYTES };
-  return ready(createSocket(options), async (socket) => {
+  return ready(createSocket({ type: SOCKET_TYPE[segment.family], reuseAddr: true }), async (socket) => {
     socket.bind({ address: groupOf(segment), port: segment.port });
     await once(socket, "listening");
     socket.addMembership(segment.group, interfaceOf(segment));
   });
+}
+
+/**
+ * How to give the socket of a sender another buffer.
+ * @returns a function that takes bytes, of which the system gives what net.core.wmem_max allows; 0: as it was opened
+ */
+export function sendBufferOf(socket: Socket): (bytes: number) => void {
+  const ownBytes = socket.getSendBufferSize() / SHOWN_PER_ASKED;
+  return (bytes) => socket.setSendBufferSize(bytes === 0 ? ownBytes : bytes);
+}
+
+/** Likewise of a receiver: net.core.rmem_max; 0: 1 MiB. */
+export function receiveBufferOf(socket: Socket): (bytes: number) => void {
+  return (bytes) => socket.setRecvBufferSize(bytes === 0 ? RECEIVE_BUFFER_BYTES : bytes);
 }
 
 async function ready(socket: Socket, prepare: (socket: Socket) => Promise<void>): Promise<Socket> {
