@@ -69,17 +69,8 @@ test("a test that does not exist is noticed", () => {
 
 test.each([
   ...Object.keys(IPVS_DEFAULTS),
-  ...[
-    "backup_only",
-    "cache_bypass",
-    "conntrack",
-    "debug_level",
-    "est_cpulist",
-    "est_nice",
-    "ignore_tunneled",
-  ],
-  ...["pmtu_disc", "snat_reroute", "sync_version", "sync_threshold", "sync_refresh_period", "sync_retries"],
-  ...["sync_persist_mode", "sync_ports", "sync_qlen_max", "sync_sock_size", "conn_tab_bits"],
+  ...["cache_bypass", "conntrack", "debug_level", "est_cpulist", "est_nice", "ignore_tunneled", "pmtu_disc"],
+  ...["snat_reroute", "sync_ports", "conn_tab_bits"],
 ])("the setting %s has a row", (name) => {
   expect(ROWS.some(({ feature }) => feature.includes(`\`${name}\``))).toBe(true);
 });
