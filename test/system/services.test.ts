@@ -14,8 +14,9 @@ import {
   openSeries,
   startNameServers,
   startNginx,
+  vsadm,
 } from "../support/balancing.ts";
-import { FAMILIES, hostText } from "../support/founding.ts";
+import { FAMILIES, hostText, testProgram } from "../support/founding.ts";
 
 const NEIGHBOURS = ["202.100.1.20", "202.100.1.21", "198.51.100.9"];
 /** Addresses that belong to a mark rule and to no service. */
@@ -126,6 +127,39 @@ describe.each(FAMILIES)("%s", (family) => {
     }
   });
 });
+
+describe.each(FAMILIES)("SIP, %s", (family) => {
+  const vip = VIP[family];
+  const options = "scheduler: rr, persistence: { timeout: 3s, engine: sip }";
+
+  /** The letters of who answers requests with these Call-IDs, each from another address or port. */
+  async function answerers(...callIds: readonly string[]): Promise<string> {
+    const sources = family === "ipv4" ? [balancing.client.ipv4, ...NEIGHBOURS] : [balancing.client.ipv6];
+    const requests = callIds.map((id, at) => `${sources[at % sources.length]}:${5060 + at}=${id}`);
+    const { stdout } = await balancing.client.namespace.run(
+      testProgram("sip-client", vip, 5060, ...requests),
+    );
+    return stdout.trim();
+  }
+
+  test("without a Call-ID there is no answer; a call stays with its server, whoever speaks of it from wherever", async () => {
+    await run(service(`udp://${hostText(vip)}:5060`, options, 9000));
+    const before = await dropCount("no-call-id");
+    expect(await answerers("")).toBe("-");
+    expect(await dropCount("no-call-id")).toBe(before + 1);
+    const calls = ["one@a", "two@b", "three@c"];
+    const letters = await answerers(...calls, ...calls, "one@a");
+    expect([...letters.slice(0, 3)].sort().join("")).toBe("ABC");
+    expect(letters.slice(3)).toBe(`${letters.slice(0, 3)}${letters[0]}`);
+    const { stdout } = await vsadm(balancing, "-Lnc", "--persistent-conn");
+    const listed = [...stdout.matchAll(/^UDP .* sip +(\S+)$/gm)].map(([, callId]) => callId);
+    expect([...new Set(listed)].sort()).toEqual([...calls].sort());
+  });
+});
+
+async function dropCount(reason: string): Promise<number> {
+  return JSON.parse((await balancing.daemon.vsnat("status", "--json")).stdout).drops[reason] ?? 0;
+}
 
 test("persistence: a netmask makes a network one client", async () => {
   const options = "scheduler: rr, persistence: { timeout: 3s, netmask: 255.255.255.0 }";
