@@ -187,6 +187,38 @@ test("over an IPv6 group as well", async () => {
   expect([lostAtSocket, maxLength]).toEqual([0, 1452]);
 });
 
+test("with backup_only the second leaves clients to others, until a reload says otherwise", async () => {
+  const change = (settings: string) => second.daemon.reload(`${CONFIGURATION}ipvs: { ${settings} }\n`);
+  const request = ["curl", "--silent", "--fail", "--max-time", "1", `http://${VIP}/`];
+  const countOf = async (kind: string): Promise<number> =>
+    (await ask(second, "GET", "status")).body.verdicts[kind];
+  await leadTo(2, "replace");
+  await change("backup_only: 1");
+  const [passed, sent] = [await countOf("pass"), await countOf("to-server")];
+  expect((await client.attempt(request)).code).not.toBe(0);
+  expect(await countOf("pass")).toBeGreaterThan(passed);
+  expect(await countOf("to-server")).toBe(sent);
+  await change("backup_only: 0");
+  expect((await client.attempt(request)).code).toBe(0);
+  await leadTo(1, "replace");
+});
+
+test("sync_threshold of a reload holds for the master that runs", async () => {
+  const sentEntries = async (): Promise<number> =>
+    (await ask(first, "GET", "sync-daemons")).body.daemons[0].counters.sentEntries;
+  const visit = async (): Promise<number> => {
+    const before = await sentEntries();
+    await client.run(["curl", "--silent", "--fail", `http://${VIP}/`]);
+    return (await sentEntries()) - before;
+  };
+  const usual = await visit();
+  await first.daemon.reload(`${CONFIGURATION}ipvs: { sync_threshold: [0, 1] }\n`);
+  expect(await visit()).toBeGreaterThan(usual);
+  await first.daemon.reload(`${CONFIGURATION}ipvs: { sync_threshold: [1000, 0] }\n`);
+  expect(await visit()).toBeLessThan(usual);
+  await first.daemon.reload(CONFIGURATION);
+});
+
 test("connections go on through the second director when the first is killed", async () => {
   // Whoever takes the download does not begin before it is told to, so that most of it is still to be sent.
   const go = join(laboratory.directory, "go");
