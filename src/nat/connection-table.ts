@@ -375,6 +375,11 @@ export class ConnectionTable {
     return ((this.#records[record * RECORD_WORDS + KIND]! >>> 24) & flag) !== 0;
   }
 
+  /** All flags of an entry. */
+  flags(record: number): number {
+    return this.#records[record * RECORD_WORDS + KIND]! >>> 24;
+  }
+
   setFlag(record: number, flag: number, isSet: boolean): void {
     const at = record * RECORD_WORDS + KIND;
     const bit = flag << 24;

@@ -26,6 +26,8 @@ const SCTP_INIT_STATES_MAX = 2;
 export class Defence {
   /** What the system could still give, in pages of 4 KiB. */
   availablePages = Number.POSITIVE_INFINITY;
+  /** secure_tcp acts: asked about for every TCP packet, so it is kept. */
+  isSecureTcp = false;
   #settings: IpvsSettings;
   #isLow = false;
   #dropPacketCounter = 0;
@@ -35,14 +37,12 @@ export class Defence {
 
   constructor(settings: IpvsSettings) {
     this.#settings = settings;
+    this.isSecureTcp = this.#isActive(settings.secure_tcp);
   }
 
   configure(settings: IpvsSettings): void {
     this.#settings = settings;
-  }
-
-  get isSecureTcp(): boolean {
-    return this.#isActive(this.#settings.secure_tcp);
+    this.isSecureTcp = this.#isActive(settings.secure_tcp);
   }
 
   /** The kernel's way to show it: an automatic defence is 2 while it acts. */
@@ -55,6 +55,7 @@ export class Defence {
   update(table: ConnectionTable): void {
     const isNearlyFull = table.count >= table.capacity * NEARLY_FULL;
     this.#isLow = isNearlyFull || this.availablePages < this.#settings.amemthresh;
+    this.isSecureTcp = this.#isActive(this.#settings.secure_tcp);
     if (this.#isActive(this.#settings.drop_entry)) this.#sweepsDue = Math.ceil(table.highWater / SWEPT_PART);
   }
 

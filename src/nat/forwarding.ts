@@ -57,7 +57,8 @@ export class Forwarding {
   toServer(packet: Packet, flow: Flow, record: number): Verdict {
     const table = this.#table;
     const destination = this.#services.destination(table.server(record));
-    const isMasquerade = table.hasFlag(record, ConnectionFlag.masquerade);
+    const flags = table.flags(record);
+    const isMasquerade = (flags & ConnectionFlag.masquerade) !== 0;
     this.#states.follow(packet, flow, record, TcpSide.input, destination);
     const packetCount = table.countInPacket(record);
     this.countIn(destination, packet.length);
@@ -67,7 +68,7 @@ export class Forwarding {
         return this.#answer(packet, flow, isMasquerade, HOPS_EXCEEDED, 0, "ttl-expired");
       changeHops(packet, flow.family, -1);
     }
-    const hasHeader = table.hasFlag(record, ConnectionFlag.proxy);
+    const hasHeader = (flags & ConnectionFlag.proxy) !== 0;
     let mtuBytes = isMasquerade ? this.clientMtuBytes : destination.mtuBytes;
     // The client must leave room for the header, or what it sends again would never fit.
     if (hasHeader && mtuBytes > 0) mtuBytes -= proxyHeaderBytes(flow.family);
@@ -86,7 +87,8 @@ export class Forwarding {
 
   toClient(packet: Packet, flow: Flow, record: number): Verdict {
     const table = this.#table;
-    const isMasquerade = table.hasFlag(record, ConnectionFlag.masquerade);
+    const flags = table.flags(record);
+    const isMasquerade = (flags & ConnectionFlag.masquerade) !== 0;
     // A router looks at TTL and MTU before anything else, and answers in its own name; what comes from outside, in that of
     // the address it came to.
     if (this.#hopChange === -1 && hops(packet, flow) <= 1)
@@ -98,7 +100,7 @@ export class Forwarding {
     this.#states.follow(packet, flow, record, TcpSide.output, destination);
     this.countOut(destination, packet.length);
     this.observer?.packetSeen(record, 0, this.#states.nowTick);
-    if (table.hasFlag(record, ConnectionFlag.proxy)) proxyToClient(packet, flow, table, record);
+    if ((flags & ConnectionFlag.proxy) !== 0) proxyToClient(packet, flow, table, record);
     const { words } = table;
     const at = table.virtualAt(record);
     const port = table.virtualPort(record);
