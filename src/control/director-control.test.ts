@@ -156,3 +156,13 @@ test("status is plain data that survives JSON and a structured clone", () => {
     [0, 0, false],
   ]);
 });
+
+test("a configuration with more source addresses than there is room for is refused whole", () => {
+  const stage = new Stage([WEB]);
+  const pool = (third: number) =>
+    Array.from({ length: 1024 }, (_, at) => `10.${third}.${at >> 8}.${at & 0xff}`);
+  const wanted = { ...DNS, fullNat: { sources: [0, 1, 2, 3, 4].flatMap(pool), clients: "all" as const } };
+  expect(() => stage.apply([wanted])).toThrow("Cannot use 5120 source addresses");
+  expect(stage.control.status().services.map(({ port }) => port)).toEqual([80]);
+  expect(stage.director.sources.texts).toEqual([]);
+});

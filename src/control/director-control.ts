@@ -45,10 +45,15 @@ export class DirectorControl {
   /**
    * Make what runs what the configuration says; connections of everything else go on undisturbed. The sizes among the
    * settings (DirectorLimits) belong to the director's construction and are not looked at.
+   * @throws RangeError, nothing changed, for more source addresses than there is room for
    */
   apply(config: DirectorConfig): Change[] {
     const changes: Change[] = [];
     const director = this.#director;
+    director.sources.refuseTooMany([
+      ...config.masquerade.flatMap(({ sources }) => sources),
+      ...config.services.flatMap(({ fullNat }) => fullNat?.sources ?? []),
+    ]);
     director.configure(config);
     const book = director.services;
     const wanted = new Map(config.services.map((one) => [keyOf(one), one]));

@@ -452,6 +452,11 @@ export class Director {
 
   /** A packet of no connection that is not for a virtual address: a masqueraded connection, or none of our business. */
   #outward(packet: Packet, flow: Flow): Verdict {
+    const server = this.services.findEngineServer(flow);
+    if (server !== undefined && !this.#leavesClients) {
+      const record = this.#dispatcher.dispatchOut(packet, flow, server, this.#nowTick);
+      if (record >= 0) return this.#forwardOut(packet, flow, record, server.service);
+    }
     const masquerading = this.masquerade.find(flow);
     if (masquerading !== undefined) return this.#masquerade(packet, flow, masquerading);
     const verdict = this.#pass(packet, flow);
@@ -465,6 +470,15 @@ export class Director {
     if (this.#settings.ipvs.nat_icmp_send === 0 || !this.services.isFromServer(flow)) return false;
     if ((flow.tcpFlags & TcpFlag.rst) !== 0) return false;
     return flow.protocol !== Protocol.sctp || firstSctpChunk(packet, flow) !== SctpChunk.abort;
+  }
+
+  /** The first packet of a server's own connection. */
+  #forwardOut(packet: Packet, flow: Flow, record: number, service: VirtualService): Verdict {
+    this.traffic.countConnection();
+    this.createdCount++;
+    const verdict = this.#forwarding.toClient(packet, flow, record);
+    if (isOnePacket(service, flow)) this.bindings.remove(record);
+    return verdict;
   }
 
   #masquerade(packet: Packet, flow: Flow, masquerading: Masquerading): Verdict {

@@ -3,7 +3,7 @@
  * entry. In the order of Linux IPVS (ip_vs_schedule and ip_vs_sched_persist as described by the project's reference,
  * sections 1.4 and 4.5).
  */
-import { type Flow, Protocol } from "../wire/flow.ts";
+import { Flow, Protocol } from "../wire/flow.ts";
 import type { Packet } from "../wire/packet.ts";
 import type { Bindings } from "./bindings.ts";
 import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
@@ -41,6 +41,8 @@ export class Dispatcher {
   readonly #sources: SourceAddresses;
   readonly #bindings: Bindings;
   readonly #templates: Templates;
+  /** A server's own connection, seen from the other end. */
+  readonly #peer = new Flow();
 
   constructor(
     table: ConnectionTable,
@@ -72,6 +74,42 @@ export class Dispatcher {
     return this.#connect(flow, service, destination, port, -1, replaced);
   }
 
+  /**
+   * A connection that a server begins, of a service whose persistence engine knows what belongs together: its packet leaves
+   * as an answer of the virtual address, and what comes back reaches the same server (ip_vs_new_conn_out, reference 5.8).
+   * @param flow - of the server's packet
+   * @returns the record of the new entry, without a timer, or a refusal: the packet is none of ours
+   */
+  dispatchOut(packet: Packet, flow: Flow, destination: Destination, nowTick: number): number {
+    const table = this.#table;
+    const { service, words } = destination;
+    const peer = this.#peer;
+    peer.family = flow.family;
+    peer.protocol = flow.protocol;
+    for (let i = 0; i < 4; i++) {
+      peer.words[i] = flow.words[4 + i]!;
+      peer.words[4 + i] = service.words[i]!;
+    }
+    peer.sourcePort = flow.destinationPort;
+    peer.destinationPort = service.port;
+    peer.transportAt = flow.transportAt;
+    peer.transportBytes = flow.transportBytes;
+    const ports = (peer.sourcePort << 16) | peer.destinationPort;
+    if (table.hasTuple(peer.family, peer.protocol, peer.words, 0, peer.words, 4, ports))
+      return Refusal.noSource;
+    if (!this.#templates.prepare(packet, peer, service)) return Refusal.noKey;
+    let template = this.#templates.find(packet, peer, nowTick, this.pinsQuiescent, destination.number);
+    if (template < 0) template = this.#templates.create(packet, peer, service, destination);
+    if (template < 0) return Refusal.tableFull;
+    table.touch(template, nowTick);
+    const record = table.insert(peer, words, flow.sourcePort, 0, peer.sourcePort, destination.number);
+    if (record < 0) return Refusal.tableFull;
+    this.#bindings.bind(record, destination, 0, template);
+    destination.traffic.countConnection();
+    service.traffic.countConnection();
+    return record;
+  }
+
   #persistent(
     packet: Packet,
     flow: Flow,
@@ -81,7 +119,7 @@ export class Dispatcher {
     nowTick: number,
   ): number {
     if (!this.#templates.prepare(packet, flow, service)) return Refusal.noKey;
-    let template = this.#templates.find(packet, flow, nowTick, this.pinsQuiescent);
+    let template = this.#templates.find(packet, flow, nowTick, this.pinsQuiescent, -1);
     let destination: Destination | undefined;
     if (template >= 0) destination = this.#services.destination(this.#table.server(template));
     else {

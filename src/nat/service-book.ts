@@ -5,7 +5,7 @@
  * object comes back with its connections and counters, as from IPVS's "trash".
  */
 import { parseAddress } from "../wire/address.ts";
-import type { Flow } from "../wire/flow.ts";
+import { type Flow, Protocol } from "../wire/flow.ts";
 import type {
   DestinationConfig,
   MarkRule,
@@ -35,6 +35,8 @@ export class ServiceBook implements PortReservation {
   /** By number; a number is free when its place is undefined. Connection records hold these numbers. */
   readonly #destinations: (Destination | undefined)[] = [];
   readonly #freeNumbers: number[] = [];
+  /** Services with a persistence engine, mark services apart: only for them are servers' own packets looked at. */
+  #engineCount = 0;
 
   /** @param context - what the director lends to its schedulers */
   constructor(schedulers: SchedulerRegistry, context: SchedulerLoan, sources: SourceAddresses) {
@@ -73,6 +75,15 @@ export class ServiceBook implements PortReservation {
 
   /** Is this the address and port of a server of some service of the flow's protocol? */
   isFromServer(flow: Flow): boolean {
+    return this.#findServer(flow, false) !== undefined;
+  }
+
+  /** The server that sends this packet, of a service with a persistence engine that knows its connections too. */
+  findEngineServer(flow: Flow): Destination | undefined {
+    return this.#engineCount > 0 && flow.protocol === Protocol.udp ? this.#findServer(flow, true) : undefined;
+  }
+
+  #findServer(flow: Flow, hasEngine: boolean): Destination | undefined {
     for (let index = 0; index < this.#destinations.length; index++) {
       const destination = this.#destinations[index];
       if (
@@ -80,11 +91,12 @@ export class ServiceBook implements PortReservation {
         destination.port === flow.sourcePort &&
         (destination.service.mark !== 0 || destination.service.protocol === flow.protocol) &&
         destination.service.family === flow.family &&
-        destination.hasAddress(flow.words, 0)
+        destination.hasAddress(flow.words, 0) &&
+        (!hasEngine || (destination.service.hasEngine && destination.service.port !== 0))
       )
-        return true;
+        return destination;
     }
-    return false;
+    return undefined;
   }
 
   /** The destination with this number, which some connection holds. */
@@ -112,6 +124,7 @@ export class ServiceBook implements PortReservation {
     service.describe(attributes, this.#holdSources(attributes));
     this.#services.push(service);
     this.#table.add(service);
+    this.#countEngines();
     return service;
   }
 
@@ -126,6 +139,7 @@ export class ServiceBook implements PortReservation {
     this.#table.remove(service);
     service.describe(attributes, sources);
     this.#table.add(service);
+    this.#countEngines();
   }
 
   /** Give a service another scheduler, which begins with the destinations as they are. */
@@ -145,6 +159,7 @@ export class ServiceBook implements PortReservation {
     this.#table.remove(service);
     this.#releaseSources(service.sources);
     this.#services.splice(this.#services.indexOf(service), 1);
+    this.#countEngines();
   }
 
   /** A destination of no service: what a masquerade rule's connections go to. */
@@ -229,6 +244,10 @@ export class ServiceBook implements PortReservation {
       );
     }
     return factory({ ...this.#context, flags });
+  }
+
+  #countEngines(): void {
+    this.#engineCount = this.#services.filter(({ hasEngine, mark }) => hasEngine && mark === 0).length;
   }
 
   #create(service: VirtualService, words: Int32Array, config: DestinationConfig): Destination {

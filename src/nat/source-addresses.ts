@@ -58,6 +58,15 @@ export class SourceAddresses {
     return number;
   }
 
+  /** @throws RangeError when these and the addresses that connections still use are too many, before anything is held */
+  refuseTooMany(wanted: readonly string[]): void {
+    const count = new Set([...wanted, ...this.texts]).size;
+    if (count > SOURCES_MAX)
+      throw new RangeError(
+        `Cannot use ${count} source addresses, those that connections still use among them: expected ${SOURCES_MAX} at most`,
+      );
+  }
+
   release(number: number): void {
     if (number > 0 && --this.#holdCounts[number]! === 0) this.#texts[number] = undefined;
   }

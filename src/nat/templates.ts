@@ -60,8 +60,9 @@ export class Templates {
   /**
    * The template of the prepared key that may be used, or -1. One that may not is hidden and left to run out.
    * @param mayBeQuiescent - a template pins although its destination has weight 0
+   * @param wanted - number of the only destination it may pin to; -1: any
    */
-  find(packet: Packet, flow: Flow, nowTick: number, mayBeQuiescent: boolean): number {
+  find(packet: Packet, flow: Flow, nowTick: number, mayBeQuiescent: boolean, wanted: number): number {
     const table = this.#table;
     const { family } = flow;
     const { at, length } = this.#callId;
@@ -77,7 +78,8 @@ export class Templates {
     if (template < 0) return -1;
     if (table.isExpired(template, nowTick) && this.#bindings.expire(template, nowTick)) return -1;
     const destination = this.#services.destination(table.server(template));
-    if (destination.isAvailable && (mayBeQuiescent || destination.weight > 0)) return template;
+    const isWanted = wanted < 0 || destination.number === wanted;
+    if (destination.isAvailable && isWanted && (mayBeQuiescent || destination.weight > 0)) return template;
     this.#calls.remove(template);
     table.hideTemplate(template);
     return -1;
