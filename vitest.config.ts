@@ -6,6 +6,8 @@ import { defineConfig } from "vitest/config";
  */
 export default defineConfig({
   test: {
+    // Left to itself vitest keeps one processor free, which on two is half of them.
+    maxWorkers: 2,
     projects: [
       {
         test: {

@@ -2,8 +2,8 @@
 import { milliseconds } from "../../src/base/environment.ts";
 import { seededRandom } from "../../src/base/seeded-random.ts";
 import type { DestinationConfig } from "../../src/nat/configuration.ts";
-import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
 import { ConnectionTable } from "../../src/nat/connection-table.ts";
+import { IPVS_DEFAULTS } from "../../src/nat/ipvs-settings.ts";
 import { ServiceBook } from "../../src/nat/service-book.ts";
 import { SourceAddresses } from "../../src/nat/source-addresses.ts";
 import { SCHEDULERS } from "../../src/schedulers/registry.ts";
