@@ -37,29 +37,32 @@
  * sequence numbers that ICMP errors quote stay the server's. The server's window is passed on as it is: until the
  * header is acknowledged, the client may send N bytes more than fit, and sends them again. TLVs.
  */
-import { difference32, fold, sum } from "../wire/checksum.ts";
+import { difference32, sum } from "../wire/checksum.ts";
 import type { Flow } from "../wire/flow.ts";
-import { IPV4_CHECKSUM_AT, IPV4_TOTAL_LENGTH_AT } from "../wire/ipv4.ts";
-import { IPV6_PAYLOAD_LENGTH_AT } from "../wire/ipv6.ts";
 import { OptionWalk } from "../wire/option-walk.ts";
-import { Gso, type Packet } from "../wire/packet.ts";
+import type { Packet } from "../wire/packet.ts";
 import {
   TCP_ACKNOWLEDGMENT_AT,
-  TCP_CHECKSUM_AT,
-  TCP_DATA_OFFSET_AT,
   TCP_HEADER_BYTES,
   TCP_OPTION_BYTES,
-  TCP_OPTIONS_AT,
   TCP_SEQUENCE_AT,
   TCP_URGENT_AT,
   TcpFlag,
   TcpOption,
 } from "../wire/tcp.ts";
 import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
-import { applyDelta, applyPartialDelta } from "./rewrite.ts";
+import {
+  aligned,
+  changeLength,
+  cutPayload,
+  followChange,
+  IP_LENGTH_MAX,
+  lengthFieldAt,
+  startOptions,
+  tcpHeaderBytes,
+} from "./tcp-segment.ts";
 
 const FIXED_BYTES = 16;
-const IP_LENGTH_MAX = 0xffff;
 const SACK_BLOCKS_AT = 2;
 const SACK_BLOCK_BYTES = 8;
 
@@ -84,7 +87,7 @@ export function proxyToServer(packet: Packet, flow: Flow, table: ConnectionTable
   const payloadBytes = flow.transportBytes - tcpBytes;
   if (tcpBytes < TCP_HEADER_BYTES || payloadBytes < 0) return false;
   if ((tcpFlags & TcpFlag.syn) !== 0) {
-    if (payloadBytes > 0) cutPayload(packet, flow, payloadBytes);
+    if (payloadBytes > 0) cutPayload(packet, flow, payloadBytes); // it would be the stream's first bytes, and the header has to be
     return true;
   }
   const sequence = view.getInt32(transportAt + TCP_SEQUENCE_AT);
@@ -182,35 +185,10 @@ function writeHeader(
   view.setUint16(at + 2, table.virtualPort(record));
 }
 
-/** What a SYN carries would be the stream's first bytes, and the header has to be. */
-function cutPayload(packet: Packet, flow: Flow, payloadBytes: number): void {
-  const payloadAt = flow.transportAt + flow.transportBytes - payloadBytes;
-  const delta = ~sum(packet.view, payloadAt, payloadBytes, 0) & 0xffff;
-  changeLength(packet, flow, -payloadBytes);
-  packet.gso = Gso.none;
-  packet.gsoBytes = 0;
-  followChange(packet, flow.transportAt, ~payloadBytes & 0xffff, delta);
-}
-
-/** Make the IP packet longer or shorter in every place that says how long it is, the TCP checksum apart. */
-function changeLength(packet: Packet, flow: Flow, change: number): void {
-  const { view, at } = packet;
-  packet.length += change;
-  flow.transportBytes += change;
-  const lengthAt = at + lengthFieldAt(flow);
-  const before = view.getUint16(lengthAt);
-  view.setUint16(lengthAt, before + change);
-  if (flow.family === 4) applyDelta(view, at + IPV4_CHECKSUM_AT, (~before & 0xffff) + before + change);
-}
-
-function lengthFieldAt(flow: Flow): number {
-  return flow.family === 4 ? IPV4_TOTAL_LENGTH_AT : IPV6_PAYLOAD_LENGTH_AT;
-}
-
 /** The largest segment the server takes, so that one with the header in it is no larger. */
 function lowerSegmentSize(packet: Packet, flow: Flow, headerBytes: number): void {
   const { view } = packet;
-  startOptions(view, flow);
+  startOptions(options, view, flow);
   while (options.next()) {
     if (!options.is(TcpOption.mss, TCP_OPTION_BYTES.mss)) continue;
     const at = options.at + 2;
@@ -230,7 +208,7 @@ function lowerSegmentSize(packet: Packet, flow: Flow, headerBytes: number): void
  */
 function shiftBlocks(view: DataView, flow: Flow, first: number, headerBytes: number): number {
   let delta = 0;
-  startOptions(view, flow);
+  startOptions(options, view, flow);
   while (options.next()) {
     if (options.kind !== TcpOption.sack) continue;
     const end = options.at + options.lengthBytes;
@@ -249,31 +227,4 @@ function shiftBlocks(view: DataView, flow: Flow, first: number, headerBytes: num
     }
   }
   return delta;
-}
-
-function startOptions(view: DataView, flow: Flow): void {
-  const { transportAt } = flow;
-  const tcpBytes = Math.min(tcpHeaderBytes(view, transportAt), flow.transportBytes);
-  options.start(view, transportAt + TCP_OPTIONS_AT, transportAt + tcpBytes);
-}
-
-function tcpHeaderBytes(view: DataView, transportAt: number): number {
-  return (view.getUint8(transportAt + TCP_DATA_OFFSET_AT) >> 4) * 4;
-}
-
-/** A change of the sum as it is when the words begin at this offset; at an odd one their bytes are exchanged (RFC 1071). */
-function aligned(delta: number, offset: number): number {
-  const folded = fold(delta);
-  return (offset & 1) === 0 ? folded : ((folded & 0xff) << 8) | (folded >> 8);
-}
-
-/**
- * Carry changes into the TCP checksum.
- * @param pseudoDelta - change of the pseudo-header's sum, its length's
- * @param delta - change of everything else's
- */
-function followChange(packet: Packet, transportAt: number, pseudoDelta: number, delta: number): void {
-  const checksumAt = transportAt + TCP_CHECKSUM_AT;
-  if (packet.isChecksumPartial) applyPartialDelta(packet.view, checksumAt, pseudoDelta);
-  else applyDelta(packet.view, checksumAt, pseudoDelta + delta);
 }
