@@ -8,6 +8,7 @@
  *   const verdict = director.receive(packet, now); // edited in place
  */
 
+export { APPLICATIONS } from "./alg/registry.ts";
 export {
   type Milliseconds,
   milliseconds,

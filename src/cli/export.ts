@@ -28,7 +28,7 @@ const FILES: Readonly<Record<string, () => Promise<string>>> = {
   ip_vs_conn_sync: async () => procConnectionOrigins(await connections()),
   ip_vs_stats: async () => procStats(await status()),
   ip_vs_stats_percpu: async () => procStatsPerProcessor(await status()),
-  ip_vs_app: async () => procApplications(),
+  ip_vs_app: async () => procApplications(await status()),
 };
 
 export const command = (): Command =>

@@ -102,8 +102,21 @@ export const procStatsPerProcessor = ({ counters, rates }: DirectorStatus): stri
     `    ${numbers(rates)}`,
   );
 
-/** /proc/net/ip_vs_app: this version has no application helpers. */
-export const procApplications = (): string => lines("prot port    usecnt name");
+/** /proc/net/ip_vs_app: the modules that services have, by port. */
+export const procApplications = ({ services, applications }: DirectorStatus): string =>
+  lines(
+    "prot port    usecnt name",
+    ...applications.flatMap(({ name, ports }) => {
+      const configured = services
+        .filter(({ app, port }) => app === name && port !== 0)
+        .map(({ port }) => port);
+      const all = [...new Set([...configured, ...ports.map(({ port }) => port)])];
+      return all.map((port) => {
+        const count = ports.find((one) => one.port === port)?.connections ?? 0;
+        return `TCP  ${String(port).padEnd(7)} ${String(count).padEnd(6)} ${name.padEnd(17)}`;
+      });
+    }),
+  );
 
 const numbers = ({ connections, inPackets, outPackets, inBytes, outBytes }: TrafficCounters): string =>
   [

@@ -2,9 +2,11 @@
  * `vsnat replay`: the director over captures instead of interfaces; no privilege, no daemon. Time comes from the capture,
  * chance from a fixed seed, so the same input gives the same output.
  */
+
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
+import { APPLICATIONS } from "../alg/registry.ts";
 import { milliseconds } from "../base/environment.ts";
 import { seededRandom } from "../base/seeded-random.ts";
 import type { Config } from "../control/config/config.ts";
@@ -109,6 +111,7 @@ function makeDirector(config: Config, ownAddresses: readonly string[]): Director
   const director = new Director({
     settings: config.director.settings,
     schedulers: SCHEDULERS,
+    applications: APPLICATIONS,
     randomU32: seededRandom(SEED),
     hopChange: -1,
     now: milliseconds(0),

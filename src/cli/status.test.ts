@@ -53,6 +53,10 @@ const services: readonly ServiceStatus[] = [
   },
 ];
 
+const NOTHING_DONE = {
+  rewritten: 0, announced: 0, begun: 0, foreign: 0, lowPort: 0, noPlace: 0, badChecksum: 0, outOfOrder: 0, unacknowledged: 0,
+  encrypted: 0, unattended: 0, failed: 0,
+}; // biome-ignore format: data
 const status: Status = {
   daemon: { version: "1", pid: 2, configFile: "vsnat.yaml", startedAt: SINCE },
   device: { name: "vs0", state: "up", offload: "none", receivedPackets: 0, sentPackets: 0, lostPackets: 0, refusedPackets: 0, unreadablePackets: 0 },
@@ -67,6 +71,9 @@ const status: Status = {
     { name: "drop_entry", mode: 0 },
     { name: "drop_packet", mode: 2 },
     { name: "secure_tcp", mode: 1 },
+  ],
+  applications: [
+    { name: "ftp", ports: [{ port: 21, connections: 2 }, { port: 2121, connections: 1 }], counters: { ...NOTHING_DONE, rewritten: 4, lowPort: 1 } },
   ],
   manual: [
     { subject: "server 10.0.0.1:80 of tcp 192.0.2.1:80", what: "weight 1 -> 0", since: SINCE },
@@ -100,6 +107,8 @@ test("status shows what runs, what defends, what failed, and what was changed by
     "  service fwmark6 7: added, since 2026-11-23 22:00:00Z",
     "  server 10.0.0.2:80 of tcp 192.0.2.1:80: changed, since 2026-11-23 22:00:00Z (without effect: the file says the same)",
     "",
+    "module ftp: connections 3, rewritten 4, refused for a port below 1024 1",
+    "",
     "dropped packets",
     "  defence  5",
   ]);
@@ -107,7 +116,7 @@ test("status shows what runs, what defends, what failed, and what was changed by
 
 test("without anything special, nothing special is shown", () => {
   const text = formatStatus(
-    { ...status, services: [], masquerade: [], defences: [], manual: [], drops: {} },
+    { ...status, services: [], masquerade: [], defences: [], applications: [], manual: [], drops: {} },
     plain,
   ).join("\n");
   expect(text).toMatch(/no services$/);

@@ -85,6 +85,7 @@ export function formatStatus(status: Status, paint: Paint): string[] {
     lines.push(`${formatListen(service)} ${paint("red", problem)}`);
   }
   if (manual.length > 0) lines.push("", "changed by hand", ...manual.map((one) => `  ${manualLine(one)}`));
+  lines.push(...applicationLines(status.applications));
   const reasons = Object.entries(drops).sort((a, b) => b[1] - a[1]);
   if (reasons.length > 0) {
     const reasonRows = reasons.map(([reason, count]) => [`  ${reason}`, String(count)]);
@@ -102,6 +103,26 @@ export function formatStatus(status: Status, paint: Paint): string[] {
   }
   return lines;
 }
+
+/** What the application modules did; those that did nothing are left out. */
+function applicationLines(applications: Status["applications"]): string[] {
+  return applications.flatMap(({ name, ports, counters }) => {
+    const connections = ports.reduce((total, one) => total + one.connections, 0);
+    const counts = Object.entries(counters).filter(([, count]) => count > 0);
+    if (connections + counts.length === 0) return [];
+    const texts = counts.map(([what, count]) => `${WHAT_MODULES_DID[what] ?? what} ${shortNumber(count)}`);
+    return ["", `module ${name}: ${[`connections ${connections}`, ...texts].join(", ")}`];
+  });
+}
+
+const WHAT_MODULES_DID: Readonly<Record<string, string>> = {
+  foreign: "refused for another host's address",
+  lowPort: "refused for a port below 1024",
+  noPlace: "refused for lack of room",
+  badChecksum: "dropped for a wrong checksum",
+  outOfOrder: "dropped out of order",
+  unacknowledged: "dropped behind too much unacknowledged",
+};
 
 const DEFENCE_MODES = ["off", "automatic, at rest", "automatic, in action", "always"] as const;
 
@@ -149,6 +170,7 @@ function traits(service: ServiceStatus): string[] {
     removal,
     fullNat,
     proxyProtocol,
+    app,
   } = service;
   return [
     [scheduler, ...schedulerFlags].join(" "),
@@ -156,6 +178,7 @@ function traits(service: ServiceStatus): string[] {
     ...(isOnePacket ? ["one packet"] : []),
     ...(fullNat ? [`FullNAT for ${fullNat.clients === "all" ? "all clients" : "its servers"}`] : []),
     ...(proxyProtocol ? [`PROXY protocol ${proxyProtocol}`] : []),
+    ...(app ? [`app ${app}`] : []),
     ...(removal ? [`removed servers ${removal}`] : []),
   ];
 }

@@ -53,5 +53,8 @@ function formatTraceLine(line: TraceLine, paint: ReturnType<typeof painter>): st
   const colour = line.verdict.startsWith("drop") ? "red" : line.verdict === "reply" ? "yellow" : "green";
   const lost = line.lostCount > 0 ? `${paint("yellow", `(${line.lostCount} not shown)`)}\n` : "";
   const after = line.after ?? paint("dim", "nothing is sent");
-  return `${lost}${time} > ${line.before}\n${paint(colour, line.verdict.padEnd(12))} < ${after}`;
+  const rewrites = (line.rewrites ?? []).map(
+    ({ before, after }) => `\n${" ".repeat(12)} ~ ${JSON.stringify(before)} -> ${JSON.stringify(after)}`,
+  );
+  return `${lost}${time} > ${line.before}\n${paint(colour, line.verdict.padEnd(12))} < ${after}${rewrites.join("")}`;
 }

@@ -101,6 +101,8 @@ export interface TraceLine {
   readonly before: string;
   /** Absent when nothing is sent. */
   readonly after?: string;
+  /** What an application module changed in the payload. */
+  readonly rewrites?: readonly { readonly before: string; readonly after: string }[];
   /** Matching packets not shown since the last line, because there were too many. */
   readonly lostCount: number;
 }

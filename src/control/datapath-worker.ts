@@ -4,11 +4,13 @@
  */
 import { getRandomValues } from "node:crypto";
 import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { APPLICATIONS } from "../alg/registry.ts";
 import { type Milliseconds, milliseconds } from "../base/environment.ts";
 import { PacketLoop } from "../datapath/tun/loop.ts";
 import { stayOn } from "../datapath/tun/processor.ts";
 import { TunDatapath } from "../datapath/tun/tun-datapath.ts";
 import { Wake } from "../datapath/tun/wake.ts";
+import type { Applications } from "../nat/contracts/application.ts";
 import { Director } from "../nat/director.ts";
 import { SCHEDULERS } from "../schedulers/registry.ts";
 import { DirectorSync } from "../sync/director-sync.ts";
@@ -37,6 +39,7 @@ const plugins = engine && new SchedulerPlugins(engine, (message) => report({ kin
 const director = new Director({
   settings: data.settings,
   schedulers: plugins?.registry ?? SCHEDULERS,
+  applications: APPLICATIONS,
   randomU32: entropy(),
   hopChange: 1,
   now: milliseconds(performance.now()),
@@ -62,6 +65,10 @@ type Handlers = {
     now: Milliseconds,
   ) => DatapathRequests[M]["result"];
 };
+
+function showRewrites(show: Applications["onRewrite"]): void {
+  if (director.applications !== undefined) director.applications.onRewrite = show;
+}
 
 function status(): DatapathRequests["status"]["result"] {
   const { internalErrorCount } = loop;
@@ -92,10 +99,13 @@ const HANDLERS: Handlers = {
   startTrace: ({ id, filter }) => {
     trace.start(id, filter);
     loop.tap = trace;
+    showRewrites((before, after) => trace.rewrote(before, after));
   },
   stopTrace: ({ id }) => {
     trace.stop(id);
-    if (trace.isEmpty) loop.tap = undefined;
+    if (!trace.isEmpty) return;
+    loop.tap = undefined;
+    showRewrites(undefined);
   },
   startSync: (part) => sync.start(part),
   stopSync: ({ role }) => sync.stop(role),

@@ -160,7 +160,7 @@ export class DirectorControl {
   }
 
   status(): DirectorStatus {
-    const { connections, services, traffic, verdictCounts, createdCount, masquerade, defence } =
+    const { connections, services, traffic, verdictCounts, createdCount, masquerade, defence, applications } =
       this.#director;
     const drops: Partial<Record<DropReason, number>> = {};
     let dropCount = 0;
@@ -183,6 +183,7 @@ export class DirectorControl {
         rates: ratesOf(destination.traffic),
       })),
       defences: DEFENCES.map((name) => ({ name, mode: defence.mode(name) })),
+      applications: applications?.usage() ?? [],
     };
   }
 

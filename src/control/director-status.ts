@@ -6,6 +6,7 @@ import type {
   ServiceConfig,
   ServiceProtocol,
 } from "../nat/configuration.ts";
+import type { ApplicationUsage } from "../nat/contracts/application.ts";
 import type { DropReason } from "../nat/drop-reason.ts";
 
 /** Totals since start or since they were last zeroed; bytes count IP packets, headers included. */
@@ -65,6 +66,8 @@ export interface DirectorStatus {
   /** By rule, in the order of the configuration. */
   readonly masquerade: readonly MasqueradeStatus[];
   readonly defences: readonly DefenceStatus[];
+  /** Application modules, whether or not a service has them. */
+  readonly applications: readonly ApplicationUsage[];
 }
 
 export interface Endpoint {

@@ -73,7 +73,7 @@ export function checkService(
   schedulers: readonly string[],
   others: readonly ServiceConfig[],
 ): void {
-  const { protocol, scheduler, persistence, isOnePacket, removal, fullNat, proxyProtocol } = service;
+  const { protocol, scheduler, persistence, isOnePacket, removal, fullNat, proxyProtocol, app } = service;
   const require = (isMet: boolean, code: EditErrorCode, problem: string): void => {
     if (!isMet) throw new EditRefusal(code, `${attempt}: ${problem}`);
   };
@@ -102,6 +102,8 @@ export function checkService(
   require(!isOnePacket ||
     fullNat === undefined, "EINVAL", "one-packet scheduling and FullNAT exclude each other");
   require(!proxyProtocol || protocol === "tcp", "EINVAL", "the PROXY protocol is for TCP services only");
+  require(!app || protocol === "tcp", "EINVAL", "application modules are for TCP services only");
+  require(!app || !proxyProtocol, "EINVAL", "application modules and the PROXY protocol exclude each other");
   require(removal === undefined ||
     REMOVAL_POLICIES.includes(
       removal,

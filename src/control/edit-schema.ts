@@ -4,7 +4,7 @@
  */
 import * as z from "zod";
 import { seconds } from "../base/environment.ts";
-import { REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../nat/configuration.ts";
+import { APPLICATION_NAMES, REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../nat/configuration.ts";
 import { describeValue, formatPath, type PathSegment } from "./config/issue.ts";
 import type { Parsed } from "./config/parsed.ts";
 import { choice, list, yesOrNo } from "./config/value.ts";
@@ -48,6 +48,7 @@ export const serviceValuesShape = {
     clients: choice(["all", "servers"], "Whose connections."),
   }).optional(),
   proxyProtocol: choice(["v2"], "Version.").optional(),
+  app: choice(APPLICATION_NAMES, "Module.").optional(),
 };
 
 export const serverKeyShape = { address: text, port: number };

@@ -8,10 +8,11 @@ import type { DestinationConfig, ServiceConfig, ServiceKey } from "../nat/config
 export type ServiceAttributes = Omit<ServiceConfig, "destinations">;
 
 export type Edit =
+  /** A TCP service of port 21 gets the module ftp, as with IPVS when ip_vs_ftp is loaded, unless it is to have another or PROXY. */
   | { readonly kind: "add-service"; readonly service: ServiceAttributes }
   /**
    * Every attribute that ipvsadm knows anew, as its -E: what is absent returns to its default. What only vsnat knows
-   * (removal, fullNat, proxyProtocol, lastPort) stays where it is absent, because ipvsadm's words cannot say it.
+   * (removal, fullNat, proxyProtocol, app, lastPort) stays where it is absent, because ipvsadm's words cannot say it.
    */
   | { readonly kind: "edit-service"; readonly service: ServiceAttributes }
   | { readonly kind: "delete-service"; readonly service: ServiceKey }

@@ -39,6 +39,8 @@ import {
   serviceValues,
 } from "./manual-layer.ts";
 
+const FTP_PORT = 21;
+
 /** Facts about services and servers, all together. */
 export const MANUAL_FACTS_MAX = 65_536;
 /** Some tens of milliseconds, with thousands of services. */
@@ -149,7 +151,7 @@ function addService(layers: Layers, service: ServiceAttributes, since: string): 
   const place = placeOf(layers, attempt, service);
   const { key, file, current } = place;
   if (current !== undefined) throw new EditRefusal("EEXIST", `${attempt}: it exists`);
-  const values = serviceValues(service);
+  const values = serviceValues({ ...applicationOf(service), ...withoutAbsent(service) } as ServiceAttributes);
   checkService(attempt, { ...key, ...values }, layers.schedulers, services);
   if (services.length >= SERVICES_MAX) {
     throw new EditRefusal("EINVAL", `${attempt}: ${tooMany("services", services.length + 1, SERVICES_MAX)}`);
@@ -167,12 +169,13 @@ function editService(layers: Layers, service: ServiceAttributes, since: string):
   const place = placeOf(layers, attempt, service);
   const { key, file, manual } = place;
   const current = existing(attempt, place);
-  const { lastPort, removal, fullNat, proxyProtocol } = current;
+  const { lastPort, removal, fullNat, proxyProtocol, app } = current;
   const values = serviceValues({
     lastPort,
     removal,
     fullNat,
     proxyProtocol,
+    app,
     ...withoutAbsent(service),
   } as ServiceAttributes);
   if (values.lastPort !== lastPort) {
@@ -183,6 +186,11 @@ function editService(layers: Layers, service: ServiceAttributes, since: string):
   const isAdded = manual.own?.kind === "added" && !(file && isEmpty(serviceDifference(file, values)));
   const own = isAdded ? ({ kind: "added", values, since } as const) : file && changed(file, values, since);
   return withFacts(layers, { key, servers: manual.servers, ...(own && { own }) });
+}
+
+/** IPVS's ftp helper, once loaded, is for every service of port 21. */
+function applicationOf({ protocol, port, proxyProtocol }: ServiceAttributes): Partial<ServiceAttributes> {
+  return protocol === "tcp" && port === FTP_PORT && proxyProtocol === undefined ? { app: "ftp" } : {};
 }
 
 const withoutAbsent = <T extends object>(one: T): Partial<T> =>

@@ -79,6 +79,24 @@ const setTimeouts = (tcp: number, tcpFin: number, udp: number): Edit => ({
   udp,
 });
 
+test("a service of FTP's port that is added has its module, as IPVS's once ip_vs_ftp is loaded; it stays when edited", () => {
+  const ftp = { protocol: "tcp", address: "192.0.2.9", port: 21, scheduler: "rr" } as const;
+  const added = edited(start(), addService(ftp));
+  expect(service(added, ftp)?.app).toBe("ftp");
+  expect(service(edited(added, editService({ ...ftp, scheduler: "wlc" })), ftp)).toMatchObject({
+    scheduler: "wlc",
+    app: "ftp",
+  });
+  for (const other of [
+    { ...ftp, port: 22 },
+    { ...ftp, protocol: "udp" as const },
+    { ...ftp, proxyProtocol: "v2" as const },
+  ])
+    expect(service(edited(start(), addService(other)), other)?.app).toBeUndefined();
+  expect(codeOf(start(), addService({ ...ftp, protocol: "udp", app: "ftp" }))).toBe("EINVAL");
+  expect(codeOf(start(), addService({ ...ftp, proxyProtocol: "v2", app: "ftp" }))).toBe("EINVAL");
+});
+
 /** Every edit has to succeed. */
 function edited(layers: Layers, ...edits: readonly Edit[]): Layers {
   return edits.reduce((before, wanted) => {

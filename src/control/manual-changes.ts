@@ -166,6 +166,7 @@ const SERVICE_LABELS: Readonly<Record<keyof ServiceValues, string>> = {
   removal: "removed servers",
   fullNat: "FullNAT",
   proxyProtocol: "PROXY protocol",
+  app: "application module",
 };
 
 function serviceValue(name: keyof ServiceValues, value: ServiceValues[keyof ServiceValues]) {

@@ -64,6 +64,7 @@ export const NOTHING_MANUAL: ManualLayer = { services: [] };
 /** In the order in which they are shown. */
 export const SERVICE_VALUES = [
   "scheduler", "schedulerFlags", "persistence", "isOnePacket", "lastPort", "removal", "fullNat", "proxyProtocol",
+  "app",
 ] as const satisfies readonly (keyof ServiceValues)[]; // biome-ignore format: a list to read
 export const SERVER_VALUES = [
   "weight",
@@ -78,7 +79,7 @@ export const isSameServer = (a: ServerKey, b: ServerKey): boolean =>
 
 /** A service's values in the one form that can be compared: what is at its default is absent. */
 export function serviceValues(service: ServiceAttributes): ServiceValues {
-  const { scheduler, schedulerFlags = [], persistence, isOnePacket, lastPort, removal, fullNat, proxyProtocol } =
+  const { scheduler, schedulerFlags = [], persistence, isOnePacket, lastPort, removal, fullNat, proxyProtocol, app } =
     service; // biome-ignore format: a list to read
   return {
     scheduler,
@@ -91,6 +92,7 @@ export function serviceValues(service: ServiceAttributes): ServiceValues {
     ...(removal && { removal }),
     ...(fullNat && { fullNat }),
     ...(proxyProtocol && { proxyProtocol }),
+    ...(app && { app }),
   };
 }
 

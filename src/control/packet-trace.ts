@@ -28,6 +28,7 @@ export class PacketTrace implements PacketTap {
   readonly #original = new Packet();
   readonly #originalFlow = new Flow();
   readonly #flow = new Flow();
+  #rewrites: { readonly before: string; readonly after: string }[] = [];
 
   constructor(emit: (id: number, line: TraceLine) => void, wallClockMs: () => number) {
     this.#emit = emit;
@@ -46,7 +47,13 @@ export class PacketTrace implements PacketTap {
     this.#traces.delete(id);
   }
 
+  /** An application module changed something in the packet that is being judged. */
+  rewrote(before: string, after: string): void {
+    this.#rewrites.push({ before, after });
+  }
+
   before(packet: Packet, _now: Milliseconds): void {
+    this.#rewrites = [];
     this.#original.load(packet.toBytes());
   }
 
@@ -88,6 +95,7 @@ export class PacketTrace implements PacketTap {
       verdict: verdict.kind === "drop" ? `drop ${verdict.reason}` : verdict.kind,
       before: formatPacket(this.#original.toBytes()),
       ...(isSent ? { after: formatPacket(packet.toBytes()) } : {}),
+      ...(this.#rewrites.length > 0 && { rewrites: this.#rewrites }),
       lostCount: trace.lostCount,
     });
     trace.lostCount = 0;

@@ -12,12 +12,15 @@ import type { SourceAddresses } from "./source-addresses.ts";
 
 /** What an entry lives on while others hang on it, 60 s at a time, as in IPVS. */
 const PROLONGED_TICKS = 60_000 / TICK_MS;
+const OF_APPLICATIONS = ConnectionFlag.application | ConnectionFlag.expected;
 /** States of a template. */
 export const TEMPLATE_STATE = { none: 0, assured: 1 } as const;
 
 export class Bindings {
   /** Told of entries whose time was up and that live on. */
   onProlonged: ((record: number, nowTick: number) => void) | undefined;
+  /** Told of entries that go and that the application modules have to do with: read by one, or expected. */
+  onApplicationEnd: ((record: number) => void) | undefined;
   readonly #table: ConnectionTable;
   readonly #services: ServiceBook;
   readonly #sources: SourceAddresses;
@@ -46,6 +49,7 @@ export class Bindings {
       destination.persistentConnections--;
       if (table.hasFlag(record, ConnectionFlag.engine)) this.#calls.remove(record);
     } else {
+      if (table.hasFlag(record, OF_APPLICATIONS)) this.onApplicationEnd?.(record);
       destination.unbind(table.hasFlag(record, ConnectionFlag.inactive));
       this.#sources.release(table.source(record));
     }
@@ -57,7 +61,8 @@ export class Bindings {
   removeWithTemplate(record: number): void {
     const template = this.#table.controller(record);
     this.remove(record);
-    if (template < 0 || this.#table.controlledCount(template) > 0) return;
+    if (template < 0 || !this.#table.isTemplate(template) || this.#table.controlledCount(template) > 0)
+      return;
     if (this.#table.state(template) !== TEMPLATE_STATE.assured) this.remove(template);
   }
 

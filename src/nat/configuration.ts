@@ -37,6 +37,10 @@ export type SchedulerFlag = (typeof SCHEDULER_FLAGS)[number];
 export const REMOVAL_POLICIES = ["drain", "drop", "reset", "expire", "reschedule"] as const;
 export type RemovalPolicy = (typeof REMOVAL_POLICIES)[number];
 
+/** Application modules, for protocols that have addresses in their payload. */
+export const APPLICATION_NAMES = ["ftp"] as const;
+export type ApplicationName = (typeof APPLICATION_NAMES)[number];
+
 export interface PersistenceConfig {
   /** Life of a template after its last new connection, 1..2678400. */
   readonly timeout: Seconds;
@@ -80,6 +84,8 @@ export interface ServiceConfig extends ServiceKey {
   readonly fullNat?: FullNatConfig;
   /** TCP: the server is told the client's address by a PROXY protocol version 2 header. */
   readonly proxyProtocol?: "v2";
+  /** TCP: the module that reads the connections' payload and changes the addresses in it. Not with proxyProtocol. */
+  readonly app?: ApplicationName;
   /** In the order they were configured. The director keeps them newest first, as IPVS does. */
   readonly destinations: readonly DestinationConfig[];
 }
@@ -116,6 +122,8 @@ export interface MasqueradeRule {
   readonly sources: readonly string[];
   /** Ports to take; default 1024..65535. A connection keeps its own port where that is free. */
   readonly ports?: PortRange;
+  /** Modules for connections to the ports of their protocols. Default: none. */
+  readonly apps?: readonly ApplicationName[];
 }
 
 /** TCP states, in IPVS's order; the index is the code stored in the connection table. */

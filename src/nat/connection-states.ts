@@ -83,6 +83,12 @@ export class ConnectionStates {
     this.#restart(record, toTicks(NEW_ENTRY_SECONDS));
   }
 
+  /** An entry that waits for its first packet. */
+  listen(record: number): void {
+    this.#table.setState(record, TCP_STATE.listen);
+    this.#restart(record, this.#tcpTicks[TCP_STATE.listen]!);
+  }
+
   /** End a connection before its time, without forgetting it at once. To do so again prolongs nothing. */
   close(record: number, destination: Destination): void {
     const table = this.#table;

@@ -54,7 +54,7 @@ const CONTROLLED_COUNT = 24;
 const IN_PACKETS_AND_SOURCE = 25;
 /** Incremented each time the record is used again, so that a stale handle can be told. */
 const GENERATION = 26;
-/** First sequence number of the client's stream, where something is put in front of it. */
+/** First sequence number of the client's stream, where something is put in front of it; or an application's own word. */
 const SEQUENCE = 27;
 
 /** Packets from a client are counted up to this. */
@@ -93,6 +93,10 @@ export const ConnectionFlag = {
   engine: 16,
   /** Copied from another director. */
   synchronised: 32,
+  /** An application module reads its stream. */
+  application: 64,
+  /** Announced on its controller, and not yet begun: the port of who opens it is 0. */
+  expected: 128,
 } as const;
 
 export class ConnectionTable {
@@ -429,6 +433,23 @@ export class ConnectionTable {
   /** The port the server sees the client on. */
   sourcePort(record: number): number {
     return this.#records[record * RECORD_WORDS + REPLY_PORTS]! & 0xffff;
+  }
+
+  /** Ports that were not known when the entry was made; no other entry may have the tuples they make. */
+  setPorts(
+    record: number,
+    clientPort: number,
+    virtualPort: number,
+    destinationPort: number,
+    sourcePort: number,
+  ): void {
+    const at = record * RECORD_WORDS;
+    this.#unlink(record * 2, at);
+    this.#unlink(record * 2 + 1, at);
+    this.#records[at + ORIGINAL_PORTS] = (clientPort << 16) | virtualPort;
+    this.#records[at + REPLY_PORTS] = (destinationPort << 16) | sourcePort;
+    this.#link(record * 2, at);
+    this.#link(record * 2 + 1, at);
   }
 
   /** Number of the address the server sees the client at; 0: the client's own. */

@@ -889,6 +889,13 @@ describe("every drop reason is reached, and its counter moves by one", () => {
       const full = { flags: "A", seq: 1001, ack: 5001, payload: bytes(65_495) };
       return stage.send(tcp({ from: V4.client, to: virtual, ...full })).verdict;
     },
+    application: (stage) => {
+      const web = service("tcp", V4.vip, 80, "rr", destination(V4.serverAddress, 8000));
+      stage.apply([{ ...web, app: "ftp" }]);
+      stage.send(tcp({ from: V4.client, to: virtual, flags: "S", seq: 1000 }));
+      const early = { flags: "A", seq: 1002, ack: 5001, payload: "OOP\r\n" };
+      return stage.send(tcp({ from: V4.client, to: virtual, ...early })).verdict;
+    },
     "too-big": (stage) => {
       stage.control.setMtu(V4.serverAddress, 1000);
       const big = { from: V4.client, to: virtual, payload: bytes(1000), dontFragment: true };

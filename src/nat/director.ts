@@ -25,12 +25,14 @@ import type {
 } from "./configuration.ts";
 import { ConnectionStates } from "./connection-states.ts";
 import { ConnectionFlag, ConnectionTable, TICK_MS } from "./connection-table.ts";
+import type { Applications, ApplicationsFactory } from "./contracts/application.ts";
 import type { SchedulerRegistry } from "./contracts/scheduler.ts";
 import { DEFENCE_INTERVAL_MS, Defence } from "./defence.ts";
 import type { Destination } from "./destination.ts";
 import { Dispatcher, isOnePacket, Refusal } from "./dispatcher.ts";
 import { DROP_REASONS } from "./drop-reason.ts";
 import { isEchoProtocol, isEchoRequest, readEcho } from "./echo.ts";
+import { Expectations } from "./expectations.ts";
 import { type ConnectionObserver, Forwarding, giveHopBack, hops } from "./forwarding.ts";
 import { findQuoted, isIcmp, isTranslatedError, translateError } from "./icmp-error.ts";
 import { Masquerade, type Masquerading } from "./masquerade.ts";
@@ -62,6 +64,8 @@ const BEGINNING = TcpFlag.syn | TcpFlag.ack | TcpFlag.rst;
 export interface DirectorOptions {
   readonly settings: DirectorSettings;
   readonly schedulers: SchedulerRegistry;
+  /** Default: none; services that name a module do without. */
+  readonly applications?: ApplicationsFactory;
   readonly randomU32: RandomU32;
   /**
    * What the director does to TTL and hop limit. -1: it is the router (captures, simulation). +1: a kernel decrements
@@ -83,6 +87,7 @@ export class Director {
   readonly defence: Defence;
   readonly traffic = new Traffic();
   readonly reassembly: Reassembly;
+  readonly applications: Applications | undefined;
   /**
    * By verdict code: kinds first, then drop reasons. One for every packet received, and one more for every unfinished
    * datagram that was given up (fragment-timeout, fragments-full), whose fragments were counted as held.
@@ -94,6 +99,7 @@ export class Director {
   isBackup = false;
 
   readonly #dispatcher: Dispatcher;
+  readonly #expectations: Expectations;
   readonly #randomU32: RandomU32;
   readonly #hopChange: -1 | 1;
   readonly #answers: Answers;
@@ -146,6 +152,11 @@ export class Director {
     this.#states = new ConnectionStates(connections, this.bindings, this.defence);
     const { services, traffic } = this;
     this.#forwarding = new Forwarding(connections, services, this.#states, this.#answers, traffic, hopChange);
+    this.#expectations = new Expectations(connections, services, this.sources, this.bindings, this.#states);
+    this.applications = options.applications?.({ connections, expectations: this.#expectations });
+    this.#dispatcher.applications = this.applications;
+    this.#forwarding.applications = this.applications;
+    this.bindings.onApplicationEnd = (record) => this.#endOfApplication(record);
     this.#applySettings(settings);
   }
 
@@ -215,6 +226,11 @@ export class Director {
   /** Is this the side of a client, rather than that of a host behind the director? */
   #isOfClient(node: number): boolean {
     return (node & 1) === 0 && !this.connections.hasFlag(node >> 1, ConnectionFlag.masquerade);
+  }
+
+  #endOfApplication(record: number): void {
+    if (this.connections.hasFlag(record, ConnectionFlag.expected)) this.#expectations.count--;
+    else this.applications?.end(record);
   }
 
   #setNow(now: number): void {
@@ -398,6 +414,8 @@ export class Director {
   }
 
   #unknown(packet: Packet, flow: Flow): Verdict {
+    const expected = this.#expectations.claim(flow, this.#nowTick);
+    if (expected >= 0) return this.#announced(packet, flow, expected);
     if (!this.services.isToVirtual(flow)) return this.#outward(packet, flow);
     if (this.#leavesClients) return this.#pass(packet, flow);
     // From a virtual address to a virtual address: an answer would come back here, and so on for ever.
@@ -406,6 +424,15 @@ export class Director {
     if (service === undefined) return this.#reject(packet, flow);
     if (!this.#isSchedulable(packet, flow)) return this.#reject(packet, flow);
     return this.#schedule(packet, flow, service, -1);
+  }
+
+  /** The first packet of a connection that was announced on another. */
+  #announced(packet: Packet, flow: Flow, node: number): Verdict {
+    this.createdCount++;
+    this.applications?.announcedBegan(this.connections.controller(node >> 1));
+    return (node & 1) === 1
+      ? this.#forwarding.toClient(packet, flow, node >> 1)
+      : this.#forwarding.toServer(packet, flow, node >> 1);
   }
 
   /** TCP: SYN without RST (ACK is not looked at); UDP: always; SCTP: INIT first. Sloppy: anything but RST or ABORT. */
@@ -505,6 +532,11 @@ export class Director {
     if (record < 0) return DROP["table-full"];
     this.connections.setFlag(record, ConnectionFlag.masquerade, true);
     this.bindings.bind(record, destination, number, -1);
+    const { applications } = this;
+    if (applications !== undefined && protocol === Protocol.tcp && masquerading.applications.length > 0) {
+      const name = applications.ofPort(masquerading.applications, destinationPort);
+      if (name !== undefined) applications.begin(record, name);
+    }
     destination.traffic.countConnection();
     this.createdCount++;
     return this.#forwarding.toServer(packet, flow, record);

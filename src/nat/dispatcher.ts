@@ -7,6 +7,7 @@ import { Flow, Protocol } from "../wire/flow.ts";
 import type { Packet } from "../wire/packet.ts";
 import type { Bindings } from "./bindings.ts";
 import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
+import type { Applications } from "./contracts/application.ts";
 import type { Destination } from "./destination.ts";
 import type { ServiceBook } from "./service-book.ts";
 import type { SourceAddresses } from "./source-addresses.ts";
@@ -36,6 +37,7 @@ export class Dispatcher {
   pinsQuiescent = true;
   /** Connections that got another source port towards the server, because two looked alike there. */
   portChangedCount = 0;
+  applications: Applications | undefined;
   readonly #table: ConnectionTable;
   readonly #services: ServiceBook;
   readonly #sources: SourceAddresses;
@@ -155,8 +157,10 @@ export class Dispatcher {
     const record = table.insert(flow, destination.words, port, number, sourcePort, destination.number);
     if (record < 0) return Refusal.tableFull;
     this.#bindings.bind(record, destination, number, template);
-    if (service.hasProxyHeader && flow.protocol === Protocol.tcp)
-      table.setFlag(record, ConnectionFlag.proxy, true);
+    if (flow.protocol === Protocol.tcp) {
+      if (service.hasProxyHeader) table.setFlag(record, ConnectionFlag.proxy, true);
+      else if (service.application !== undefined) this.applications?.begin(record, service.application);
+    }
     destination.traffic.countConnection();
     service.traffic.countConnection();
     return record;

@@ -29,6 +29,8 @@ export const DROP_REASONS = [
   "defence",
   /** A PROXY protocol header is due and there is no room for it. */
   "no-room-for-header",
+  /** An application module must have the stream in order, and this is not what comes next. */
+  "application",
   /** Protocol the director does not translate, addressed to a virtual address. */
   "unknown-protocol",
   /** An ICMP error about no connection of ours, addressed to a virtual address. */

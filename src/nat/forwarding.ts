@@ -4,6 +4,7 @@ import { Gso, type Packet } from "../wire/packet.ts";
 import type { Answers } from "./answers.ts";
 import type { ConnectionStates } from "./connection-states.ts";
 import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
+import type { Applications } from "./contracts/application.ts";
 import type { Destination } from "./destination.ts";
 import { TcpSide } from "./protocol/tcp.ts";
 import { proxyHeaderBytes, proxyToClient, proxyToServer } from "./proxy-protocol.ts";
@@ -14,6 +15,8 @@ import type { Traffic } from "./traffic.ts";
 import { DROP, TO_CLIENT, TO_SERVER, type Verdict } from "./verdict.ts";
 
 const FRAGMENT_MTU_MIN = 68;
+/** Connections of which more than the headers changes. */
+const CHANGES_STREAM = ConnectionFlag.proxy | ConnectionFlag.application;
 
 /** Told of what becomes of connections, for synchronising with another director. */
 export interface ConnectionObserver {
@@ -30,6 +33,7 @@ export class Forwarding {
   /** Largest packet towards clients, 0 when the routers in between say so themselves. */
   clientMtuBytes = 0;
   observer: ConnectionObserver | undefined;
+  applications: Applications | undefined;
   readonly #table: ConnectionTable;
   readonly #services: ServiceBook;
   readonly #states: ConnectionStates;
@@ -74,7 +78,11 @@ export class Forwarding {
     if (hasHeader && mtuBytes > 0) mtuBytes -= proxyHeaderBytes(flow.family);
     if (!fits(packet, flow, mtuBytes))
       return this.#answer(packet, flow, isMasquerade, TOO_BIG, mtuBytes, "too-big");
-    if (hasHeader && !proxyToServer(packet, flow, table, record)) return DROP["no-room-for-header"];
+    if ((flags & CHANGES_STREAM) !== 0) {
+      if (hasHeader) {
+        if (!proxyToServer(packet, flow, table, record)) return DROP["no-room-for-header"];
+      } else if (this.applications?.toServer(packet, flow, record) === false) return DROP.application;
+    }
     const { words } = table;
     const at = table.destinationAt(record);
     const source = table.source(record);
@@ -98,9 +106,12 @@ export class Forwarding {
     if (this.#hopChange === -1) changeHops(packet, flow.family, -1);
     const destination = this.#services.destination(table.server(record));
     this.#states.follow(packet, flow, record, TcpSide.output, destination);
-    this.countOut(destination, packet.length);
     this.observer?.packetSeen(record, 0, this.#states.nowTick);
-    if ((flags & ConnectionFlag.proxy) !== 0) proxyToClient(packet, flow, table, record);
+    if ((flags & CHANGES_STREAM) !== 0) {
+      if ((flags & ConnectionFlag.proxy) !== 0) proxyToClient(packet, flow, table, record);
+      else if (this.applications?.toClient(packet, flow, record) === false) return DROP.application;
+    }
+    this.countOut(destination, packet.length); // as it leaves, like IPVS
     const { words } = table;
     const at = table.virtualAt(record);
     const port = table.virtualPort(record);

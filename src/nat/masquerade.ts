@@ -4,7 +4,7 @@
  */
 import type { Flow } from "../wire/flow.ts";
 import { isInPrefix, type Prefix, parsePrefix } from "../wire/prefix.ts";
-import type { MasqueradeRule } from "./configuration.ts";
+import type { ApplicationName, MasqueradeRule } from "./configuration.ts";
 import type { Destination } from "./destination.ts";
 import { FIRST_SOURCE_PORT, LAST_SOURCE_PORT } from "./dispatcher.ts";
 import type { ServiceBook } from "./service-book.ts";
@@ -21,6 +21,7 @@ export interface Masquerading {
   readonly pool: Int32Array;
   readonly firstPort: number;
   readonly lastPort: number;
+  readonly applications: readonly ApplicationName[];
   /** Counts its connections and traffic. */
   readonly destination: Destination;
 }
@@ -86,6 +87,7 @@ export class Masquerade {
       pool,
       firstPort: rule.ports?.first ?? FIRST_SOURCE_PORT,
       lastPort: rule.ports?.last ?? LAST_SOURCE_PORT,
+      applications: rule.apps ?? [],
       destination: this.#services.addDetached(outside(from[0]?.family ?? 4)),
     };
   }

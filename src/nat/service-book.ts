@@ -73,6 +73,11 @@ export class ServiceBook implements PortReservation {
     return this.#table.isServed(this.#sources.family(number), protocol, words, number * 4, port);
   }
 
+  /** Has a service this very port of an address? @param at - of its four words */
+  isServed(family: 4 | 6, protocol: number, words: Int32Array, at: number, port: number): boolean {
+    return this.#table.isServed(family, protocol, words, at, port);
+  }
+
   /** Is this the address and port of a server of some service of the flow's protocol? */
   isFromServer(flow: Flow): boolean {
     return this.#findServer(flow, false) !== undefined;

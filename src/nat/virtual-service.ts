@@ -2,7 +2,7 @@
 import { parseAddress } from "../wire/address.ts";
 import { Protocol } from "../wire/flow.ts";
 import { prefixMask } from "../wire/prefix.ts";
-import type { RemovalPolicy, ServiceConfig } from "./configuration.ts";
+import type { ApplicationName, RemovalPolicy, ServiceConfig } from "./configuration.ts";
 import { TICK_MS } from "./connection-table.ts";
 import type { Scheduler } from "./contracts/scheduler.ts";
 import type { Destination } from "./destination.ts";
@@ -38,6 +38,7 @@ export class VirtualService {
   sources: Int32Array = NO_SOURCES;
   isOnlyHairpin = false;
   hasProxyHeader = false;
+  application: ApplicationName | undefined;
   /** It is not configured any more, and only connections refer to it. */
   isRemoved = false;
   /** Newest first: new ones are put at the head, as in IPVS; every list-walking scheduler depends on it. */
@@ -64,7 +65,7 @@ export class VirtualService {
 
   /** Take over everything that may change about a service, its scheduler apart. */
   describe(attributes: ServiceAttributes, sources: Int32Array): void {
-    const { lastPort, persistence, isOnePacket, removal, fullNat, proxyProtocol } = attributes;
+    const { lastPort, persistence, isOnePacket, removal, fullNat, proxyProtocol, app } = attributes;
     this.attributes = attributes;
     this.lastPort = lastPort ?? this.port;
     this.templateTicks = persistence === undefined ? 0 : Math.ceil((persistence.timeout * 1000) / TICK_MS);
@@ -75,6 +76,7 @@ export class VirtualService {
     this.sources = sources;
     this.isOnlyHairpin = fullNat?.clients === "servers";
     this.hasProxyHeader = proxyProtocol !== undefined;
+    this.application = app;
   }
 
   /** Counters and rates of the service and its destinations. */

@@ -123,6 +123,7 @@ describe.each(MOMENTS)("%s", (_, moment) => {
     connections: { count: connections.length, max: 4096, createdCount: 0 },
     counters: sum(services.map((service) => service.counters)),
     rates: sum(services.map((service) => service.rates)),
+    applications: [],
   } as unknown as DirectorStatus;
   const answers: Record<string, unknown> = {
     "/v1/status": status,
@@ -151,6 +152,6 @@ describe.each(MOMENTS)("%s", (_, moment) => {
     expect(procServices(status)).toBe(moment["cat /proc/net/ip_vs"]);
     expect(procConnections(connections)).toBe(moment["cat /proc/net/ip_vs_conn"]);
     expect(procStats(status)).toBe(moment["cat /proc/net/ip_vs_stats"]);
-    expect(procApplications()).toBe(moment["cat /proc/net/ip_vs_app"]);
+    expect(procApplications(status)).toBe(moment["cat /proc/net/ip_vs_app"]);
   });
 });

@@ -114,6 +114,28 @@ describe("bytes allocated per packet", () => {
     expect(bytesPerPacket(stage, packets)).toBeLessThan(BYTES_MAX);
   });
 
+  test("lines of a connection with a module that announce nothing, also where their beginning is held", () => {
+    const ftp = service("tcp", VIP, 21, "rr", destination("172.16.0.2", 21));
+    const stage = new Stage([{ ...ftp, app: "ftp" }]);
+    stage.send(tcp({ from: CLIENT, to: `${VIP}:21`, flags: "S", seq: 0 }));
+    stage.send(tcp({ from: "172.16.0.2:21", to: CLIENT, flags: "SA", seq: 0, ack: 1 }));
+    const said = tcp({ from: CLIENT, to: `${VIP}:21`, payload: "NOOP\r\n", checksum: "partial" });
+    const letters = Array.from("22 ok\r\n", (letter) =>
+      tcp({ from: "172.16.0.2:21", to: CLIENT, payload: letter, checksum: "partial" }),
+    );
+    const packets = letters.flatMap((letter) => [said, letter]);
+    const next = [1, 1];
+    const vary = (packet: Packet, i: number): void => {
+      const side = i & 1;
+      packet.isChecksumPartial = true;
+      packet.view.setInt32(packet.at + 24, next[side]! | 0);
+      packet.view.setInt32(packet.at + 28, next[1 - side]! | 0);
+      next[side]! += side === 0 ? 6 : 1;
+    };
+    expect(bytesPerPacket(stage, packets, vary)).toBeLessThan(BYTES_MAX);
+    expect(stage.control.status().drops).toEqual({});
+  });
+
   test.each(Object.keys(SCHEDULERS).filter((name) => name !== "none"))(
     "new connections, scheduled by %s, and their end",
     (scheduler) => {

@@ -1,5 +1,7 @@
 /** Running the director over a recording of a real IPVS, in phases with different configurations. */
+
 import { readFileSync } from "node:fs";
+import { APPLICATIONS } from "../../src/alg/registry.ts";
 import { milliseconds, seconds } from "../../src/base/environment.ts";
 import { seededRandom } from "../../src/base/seeded-random.ts";
 import { DirectorControl } from "../../src/control/director-control.ts";
@@ -70,6 +72,7 @@ export function testDirector(
   const director = new Director({
     settings: { ...IPVS_SETTINGS, ...settings },
     schedulers: SCHEDULERS,
+    applications: APPLICATIONS,
     randomU32: seededRandom(42),
     hopChange: -1,
     now: milliseconds(0),

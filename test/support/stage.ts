@@ -2,6 +2,7 @@
  * A director to play packets at: one call per packet, a manual clock, and after every packet a look at what left.
  * The packets come from packet-builder.ts, what leaves is judged by packet-check.ts and census.ts.
  */
+import { APPLICATIONS } from "../../src/alg/registry.ts";
 import { type Milliseconds, milliseconds } from "../../src/base/environment.ts";
 import { seededRandom } from "../../src/base/seeded-random.ts";
 import { type Change, DirectorControl } from "../../src/control/director-control.ts";
@@ -50,6 +51,7 @@ export class Stage {
     this.director = new Director({
       settings: { ...IPVS_SETTINGS, ...settings },
       schedulers: SCHEDULERS,
+      applications: APPLICATIONS,
       randomU32,
       hopChange,
       now,

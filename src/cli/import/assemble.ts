@@ -101,6 +101,7 @@ type ServiceValue = {
   schedulerFlags?: readonly string[];
   persistence?: number | { timeout: number; netmask?: string | number; engine?: string };
   onePacket?: boolean;
+  app?: string;
   servers: ServerValue[];
 };
 
@@ -110,13 +111,14 @@ interface FileValue {
 }
 
 function serviceValue(service: ServiceConfig): ServiceValue {
-  const { scheduler, schedulerFlags, persistence, isOnePacket, destinations } = service;
+  const { scheduler, schedulerFlags, persistence, isOnePacket, app, destinations } = service;
   return {
     listen: formatListen(service),
     scheduler,
     ...(schedulerFlags !== undefined && schedulerFlags.length > 0 && { schedulerFlags }),
     ...(persistence !== undefined && { persistence: persistenceValue(persistence) }),
     ...(isOnePacket === true && { onePacket: true }),
+    ...(app !== undefined && { app }),
     servers: destinations.map(serverValue),
   };
 }

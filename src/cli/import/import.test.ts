@@ -68,6 +68,11 @@ describe("rules of ipvsadm -Sn", () => {
     );
   });
 
+  test("of FTP's port get its module", async () => {
+    const imported = await ipvsadm("-A -t 203.0.113.9:21 -s rr", "-a -t 203.0.113.9:21 -r 10.0.0.1:21 -m");
+    expect(servicesOf(imported)).toMatchObject([{ port: 21, app: "ftp" }]);
+  });
+
   test("may be commands with names, edits and time-outs", async () => {
     const imported = await ipvsadm(
       "# by hand",

@@ -195,11 +195,10 @@ function serviceConfig({
   onePacket,
   removedServers,
   fullNat,
-  app: _,
   servers,
   ...attributes
 }: ConfigFile["services"][number]): ServiceConfig {
-  const { family: __, ...key } = listen;
+  const { family: _, ...key } = listen;
   return {
     ...key,
     ...attributes,

@@ -1,5 +1,6 @@
 /** The `marks` and `masquerade` parts of a configuration file. */
 
+import { APPLICATION_NAMES } from "../../nat/configuration.ts";
 import { MARK_MAX, SERVICE_PROTOCOLS } from "./endpoint.ts";
 import {
   POOL_PATTERN,
@@ -88,6 +89,11 @@ export const masqueradeRule = mapping(
     ),
     ports: ports(
       "Source ports to take, where a connection's own is not free. Default: 1024-65535.",
+    ).exactOptional(),
+    apps: list(
+      choice(APPLICATION_NAMES, "A module."),
+      APPLICATION_NAMES.length,
+      "Application modules for connections to the ports of their protocols (ftp: 21).",
     ).exactOptional(),
   },
   "Connections that hosts behind the director open through it.",

@@ -45,6 +45,10 @@ export function checkOptions(
     at("persistence.engine", `sip for a ${protocol} service`, "a udp or fwmark service, or no engine");
   if (service.proxyProtocol !== undefined && protocol !== "tcp")
     at("proxyProtocol", `a ${protocol} service`, "a tcp service, or no proxyProtocol");
+  if (service.app !== undefined) {
+    if (protocol !== "tcp") at("app", `a ${protocol} service`, "a tcp service, or no app");
+    else if (service.proxyProtocol !== undefined) at("app", "proxyProtocol as well", "one of the two");
+  }
   return issues;
 }
 
@@ -118,12 +122,6 @@ export function serviceWarnings(
     const wanted =
       "persistence, without which connections of one client to several ports go to several servers (IPVS insists on it)";
     warnings.push(source.issueAtValue([...path, "listen"], "all ports without persistence", wanted));
-  }
-  if (service.app !== undefined) {
-    const found = describeValue(service.app);
-    const wanted =
-      "nothing: this version has no application modules, so addresses inside the payload stay as they are";
-    warnings.push(source.issueAtKey(path, "app", found, wanted));
   }
   const scheduler = service.scheduler;
   if (scheduler !== "rr" && scheduler !== "lc") return warnings;

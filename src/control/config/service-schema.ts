@@ -1,7 +1,7 @@
 /** The `services` part of a configuration file. */
 import * as z from "zod";
 import { seconds } from "../../base/environment.ts";
-import { REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../../nat/configuration.ts";
+import { APPLICATION_NAMES, REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../../nat/configuration.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { LISTEN_PATTERN, parseEndpoint, parseListen, SERVER_PATTERN } from "./endpoint.ts";
 import type { Parsed } from "./parsed.ts";
@@ -131,10 +131,10 @@ export const service = (schedulers: readonly string[]) =>
         ["v2"],
         "TCP: tell the server the client's address in a PROXY header.",
       ).exactOptional(),
-      app: z
-        .string({ error: "the name of an application module" })
-        .meta({ description: "Application helper. Accepted with a warning: not supported by this version." })
-        .optional(),
+      app: choice(
+        APPLICATION_NAMES,
+        "TCP: the module that changes the addresses in the payload.",
+      ).exactOptional(),
       servers: list(server, SERVERS_PER_SERVICE_MAX, "Real servers, in the order they are added."),
     },
     "A virtual service.",

@@ -1,0 +1,65 @@
+/** What the director asks of the application modules, and what it lends them. */
+import type { Flow } from "../../wire/flow.ts";
+import type { Packet } from "../../wire/packet.ts";
+import type { ApplicationName } from "../configuration.ts";
+import type { ConnectionTable } from "../connection-table.ts";
+import type { Expectations } from "../expectations.ts";
+
+export interface Applications {
+  /** A TCP connection was made for which this module is to work. */
+  begin(record: number, name: ApplicationName): void;
+  /**
+   * A packet of such a connection, before its addresses are rewritten: read it, change its payload, renumber it.
+   * Runs on the packet path and never throws. `packet.at` and the flow's offsets stay what they are.
+   * @returns false when it must be dropped; it is then as good as lost, and its sender repeats it
+   */
+  toServer(packet: Packet, flow: Flow, record: number): boolean;
+  toClient(packet: Packet, flow: Flow, record: number): boolean;
+  /** The connection is gone. */
+  end(record: number): void;
+  /** A connection that was announced on this one has begun. */
+  announcedBegan(control: number): void;
+  /** The module that a masquerade rule's modules have for this destination port, or undefined. */
+  ofPort(names: readonly ApplicationName[], port: number): ApplicationName | undefined;
+  /** Told of lines that were changed; set only while somebody looks. */
+  onRewrite: ((before: string, after: string) => void) | undefined;
+  usage(): readonly ApplicationUsage[];
+}
+
+/** One module at work. */
+export interface ApplicationUsage {
+  readonly name: ApplicationName;
+  /** Live connections with the module, by the virtual port; ports without any are absent. */
+  readonly ports: readonly { readonly port: number; readonly connections: number }[];
+  readonly counters: ApplicationCounters;
+}
+
+export interface ApplicationCounters {
+  /** Lines that were changed. */
+  readonly rewritten: number;
+  /** Connections announced, and those of them that came. */
+  readonly announced: number;
+  readonly begun: number;
+  /** Announcements refused: of another host's address; of a port below 1024; for lack of a free port or entry. */
+  readonly foreign: number;
+  readonly lowPort: number;
+  readonly noPlace: number;
+  /** Segments dropped because their checksum is wrong, they come before their turn, or too much waits to be acknowledged. */
+  readonly badChecksum: number;
+  readonly outOfOrder: number;
+  readonly unacknowledged: number;
+  /** Connections that turned to TLS, and are passed on unread since. */
+  readonly encrypted: number;
+  /** Connections without the module's help, because too many have it. */
+  readonly unattended: number;
+  /** Mistakes of a module's own; the connection is passed on unread since. */
+  readonly failed: number;
+}
+
+export interface ApplicationHost {
+  readonly connections: ConnectionTable;
+  readonly expectations: Expectations;
+}
+
+/** Makes a director's application modules. */
+export type ApplicationsFactory = (host: ApplicationHost) => Applications;
