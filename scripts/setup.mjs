@@ -26,6 +26,9 @@ export const TEST_PROGRAMS = [
   { program: "nginx", debian: "nginx-light", why: "is a web server that says which client it sees" },
   { program: "haproxy", debian: "haproxy", why: "reads the PROXY protocol" },
   { program: "nft", debian: "nftables", why: "loses packets on purpose" },
+  { program: "vsftpd", debian: "vsftpd", why: "is an FTP server behind the director, and outside" },
+  { program: "lftp", debian: "lftp", why: "is an FTP client" },
+  { program: "python3", debian: "python3", why: "is another one, by its ftplib" },
   { program: "socat", debian: "socat", why: "holds connections over the director open" },
 ];
 
