@@ -648,7 +648,7 @@ describe("backup_only", () => {
   });
 });
 
-test("what a backup learnt goes where the master's went: any history, both families, all protocols", () => {
+test("what a backup learnt goes where the master's went at some time: any history, both families, all protocols", () => {
   const all = [WEB, WEB6, DNS, SIGNALS, STICKY];
   const client = fc.integer({ min: 0, max: 2 });
   const flags = fc.constantFrom("S", "A", "A", "A", "PA", "FA", "R");
@@ -663,21 +663,21 @@ test("what a backup learnt goes where the master's went: any history, both famil
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       const [one, other] = [new Member(all).master(), new Member(all).backup()];
+      const keyOf = ({ protocol, client: { address, port }, virtual }: Listed) =>
+        `${protocol} ${address}:${port} ${virtual.port}`;
+      const serverOf = (row: Listed) => `${keyOf(row)} ${row.destination.address}:${row.destination.port}`;
+      // A port that is used again begins a connection that nobody is told of for its first packets: the backup still has the
+      // one before.
+      const servers = new Set<string>();
       for (const { client: number, service: index, flags: letters, chunk, count, waitMs } of steps) {
         for (let sent = 0; sent < count; sent++) one.stage.send(packet(all[index]!, number, letters, chunk));
         one.sync.flush();
         other.sync.receive(one.sent.splice(0), other.stage.now);
+        for (const row of one.stage.connections()) servers.add(serverOf(row));
         for (const { stage } of [one, other]) stage.run(waitMs);
       }
       expect(census(other.stage.director)).toEqual([]);
-      const keyOf = ({ protocol, client: { address, port }, virtual }: Listed) =>
-        `${protocol} ${address}:${port} ${virtual.port}`;
-      const known = new Map(one.stage.connections().map((row) => [keyOf(row), row]));
-      for (const row of other.stage.connections()) {
-        // What the master has forgotten lives on here for a while: nobody says that a connection is over.
-        const original = known.get(keyOf(row));
-        if (original !== undefined) expect(row.destination).toEqual(original.destination);
-      }
+      for (const row of other.stage.connections()) expect(servers).toContain(serverOf(row));
       expect(other.backupCounters).toMatchObject({ faultyMessages: 0, overflowEntries: 0 });
     }),
     { numRuns: 300 },
