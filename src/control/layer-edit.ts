@@ -5,6 +5,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { DestinationConfig, ServiceConfig, ServiceKey } from "../nat/configuration.ts";
+import { FTP_PORT } from "../nat/ftp-ports.ts";
 import { SERVICES_MAX } from "./config/schema.ts";
 import { SERVERS_PER_SERVICE_MAX } from "./config/service-schema.ts";
 import type { Edit, EditFailure, EditOutcome, ServiceAttributes } from "./edit.ts";
@@ -38,8 +39,6 @@ import {
   serviceText,
   serviceValues,
 } from "./manual-layer.ts";
-
-const FTP_PORT = 21;
 
 /** Facts about services and servers, all together. */
 export const MANUAL_FACTS_MAX = 65_536;

@@ -7,6 +7,7 @@
  * default bound, none of it before the first entry, and then as it is touched.
  */
 import { KeyedHash } from "../base/keyed-hash.ts";
+import { isSameAddress } from "../wire/address.ts";
 import type { ConnectionTable } from "./connection-table.ts";
 import { CALL_ID_BYTES_MAX } from "./sip-call-id.ts";
 
@@ -67,7 +68,6 @@ export class CallTable {
   ): number {
     if (this.count === 0) return -1;
     const { words } = table;
-    const wordCount = family === 4 ? 1 : 4;
     const hash = this.#hashCall(bytes, at, length);
     for (let link = this.#callBuckets[hash & (this.#bucketCount - 1)]!; link !== 0; ) {
       const entryAt = (link - 1) * ENTRY_WORDS;
@@ -77,8 +77,8 @@ export class CallTable {
         table.virtualPort(record) === virtualPort &&
         table.protocol(record) === protocol &&
         table.family(record) === family &&
-        isSame(words, table.clientAt(record), client, 0, wordCount) &&
-        isSame(words, table.virtualAt(record), virtual, virtualAt, wordCount) &&
+        isSameAddress(words, table.clientAt(record), client, 0) &&
+        isSameAddress(words, table.virtualAt(record), virtual, virtualAt) &&
         this.#isCall(link - 1, bytes, at, length)
       )
         return record;
@@ -198,9 +198,4 @@ export class CallTable {
     for (let i = 0; i < length; i++) if (this.#texts[textAt + 1 + i] !== bytes[at + i]) return false;
     return true;
   }
-}
-
-function isSame(a: Int32Array, aAt: number, b: Int32Array, bAt: number, count: number): boolean {
-  for (let i = 0; i < count; i++) if (a[aAt + i] !== b[bAt + i]) return false;
-  return true;
 }

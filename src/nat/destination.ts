@@ -1,4 +1,5 @@
 /** One real server's membership in one virtual service: weight, thresholds, live connections, counters. */
+import { isSameAddress } from "../wire/address.ts";
 import type { DestinationConfig } from "./configuration.ts";
 import { Traffic } from "./traffic.ts";
 import type { VirtualService } from "./virtual-service.ts";
@@ -50,10 +51,7 @@ export class Destination {
 
   /** Is this its address? @param at - of four words */
   hasAddress(words: Int32Array, at: number): boolean {
-    const own = this.words;
-    return (
-      own[0] === words[at] && own[1] === words[at + 1] && own[2] === words[at + 2] && own[3] === words[at + 3]
-    );
+    return isSameAddress(this.words, 0, words, at);
   }
 
   /** Does anything still refer to it? */

@@ -10,19 +10,14 @@
 
 import { type Milliseconds, milliseconds, type RandomU32 } from "../base/environment.ts";
 import { KeyedHash } from "../base/keyed-hash.ts";
+import { isSameAddress } from "../wire/address.ts";
 import { Flow, Protocol } from "../wire/flow.ts";
 import type { Packet } from "../wire/packet.ts";
-import { TcpFlag } from "../wire/tcp.ts";
+import { isFirstSegment, TcpFlag } from "../wire/tcp.ts";
 import { Answers } from "./answers.ts";
 import { Bindings } from "./bindings.ts";
 import { CallTable } from "./call-table.ts";
-import type {
-  DirectorConfig,
-  DirectorSettings,
-  MarkRule,
-  RemovalPolicy,
-  ServiceConfig,
-} from "./configuration.ts";
+import type { DirectorConfig, DirectorSettings, RemovalPolicy, ServiceConfig } from "./configuration.ts";
 import { ConnectionStates } from "./connection-states.ts";
 import { ConnectionFlag, ConnectionTable, TICK_MS } from "./connection-table.ts";
 import type { Applications, ApplicationsFactory } from "./contracts/application.ts";
@@ -34,6 +29,7 @@ import { DROP_REASONS } from "./drop-reason.ts";
 import { isEchoProtocol, isEchoRequest, readEcho } from "./echo.ts";
 import { Expectations } from "./expectations.ts";
 import { type ConnectionObserver, Forwarding, giveHopBack, hops } from "./forwarding.ts";
+import { FTP_DATA_PORT } from "./ftp-ports.ts";
 import { findQuoted, isIcmp, isTranslatedError, translateError } from "./icmp-error.ts";
 import { Masquerade, type Masquerading } from "./masquerade.ts";
 import { firstSctpChunk, SCTP_CLOSED, SctpChunk } from "./protocol/sctp.ts";
@@ -56,10 +52,6 @@ import type { VirtualService } from "./virtual-service.ts";
 
 /** Entries looked at by one call of `advance`, so that a mass expiry never holds up packets for more than a moment. */
 const LOOKS_PER_ADVANCE = 4096;
-/** Active FTP data comes from here; it is never scheduled, because it must have been announced (IPVS's rule). */
-const FTP_DATA_PORT = 20;
-/** Flags that tell whether a segment is the first of a connection: SYN alone. */
-const BEGINNING = TcpFlag.syn | TcpFlag.ack | TcpFlag.rst;
 
 export interface DirectorOptions {
   readonly settings: DirectorSettings;
@@ -139,8 +131,9 @@ export class Director {
     this.calls = new CallTable([randomU32(), randomU32()]);
     this.bindings = new Bindings(connections, this.services, this.sources, this.calls);
     const templates = new Templates(connections, this.services, this.bindings, this.calls);
-    this.#dispatcher = new Dispatcher(connections, this.services, this.sources, this.bindings, templates);
-    this.masquerade = new Masquerade(this.services, this.sources);
+    const { services, sources, traffic } = this;
+    this.#dispatcher = new Dispatcher(connections, services, sources, this.bindings, templates, traffic);
+    this.masquerade = new Masquerade(this.services);
     this.defence = new Defence(settings.ipvs);
     const fragmentHash = new KeyedHash(randomU32(), randomU32());
     this.reassembly = new Reassembly(
@@ -150,7 +143,6 @@ export class Director {
     );
     this.#answers = new Answers(hopChange, settings.repliesPerSecondMax, randomU32, now);
     this.#states = new ConnectionStates(connections, this.bindings, this.defence);
-    const { services, traffic } = this;
     this.#forwarding = new Forwarding(connections, services, this.#states, this.#answers, traffic, hopChange);
     this.#expectations = new Expectations(connections, services, this.sources, this.bindings, this.#states);
     this.applications = options.applications?.({ connections, expectations: this.#expectations });
@@ -189,12 +181,8 @@ export class Director {
   /** Change what may change while packets flow: everything but the sizes of tables (DirectorLimits). */
   configure({ settings, marks, masquerade }: Omit<DirectorConfig, "services">): void {
     this.#applySettings(settings);
-    this.setMarks(marks);
+    this.services.setMarks(marks);
     this.masquerade.configure(masquerade);
-  }
-
-  setMarks(rules: readonly MarkRule[]): void {
-    this.services.setMarks(rules);
   }
 
   /** What becomes of the connections of this destination now that it is removed. */
@@ -353,8 +341,7 @@ export class Director {
       const verdict = this.#ofRemoved(packet, flow, record, isToClient, destination);
       if (verdict !== undefined) return verdict;
     }
-    if (isToClient) return this.#forwarding.toClient(packet, flow, record);
-    return this.#forwarding.toServer(packet, flow, record);
+    return this.#forwarding.forward(packet, flow, node);
   }
 
   /**
@@ -430,9 +417,7 @@ export class Director {
   #announced(packet: Packet, flow: Flow, node: number): Verdict {
     this.createdCount++;
     this.applications?.announcedBegan(this.connections.controller(node >> 1));
-    return (node & 1) === 1
-      ? this.#forwarding.toClient(packet, flow, node >> 1)
-      : this.#forwarding.toServer(packet, flow, node >> 1);
+    return this.#forwarding.forward(packet, flow, node);
   }
 
   /** TCP: SYN without RST (ACK is not looked at); UDP: always; SCTP: INIT first. Sloppy: anything but RST or ABORT. */
@@ -453,7 +438,6 @@ export class Director {
     if (this.defence.dropsPacket()) return DROP.defence;
     const record = this.#dispatcher.dispatch(packet, flow, service, replaced, this.#nowTick);
     if (record < 0) return this.#refusal(packet, flow, record);
-    this.traffic.countConnection();
     this.createdCount++;
     const verdict = this.#forwarding.toServer(packet, flow, record);
     if (isOnePacket(service, flow)) this.bindings.remove(record);
@@ -501,7 +485,6 @@ export class Director {
 
   /** The first packet of a server's own connection. */
   #forwardOut(packet: Packet, flow: Flow, record: number, service: VirtualService): Verdict {
-    this.traffic.countConnection();
     this.createdCount++;
     const verdict = this.#forwarding.toClient(packet, flow, record);
     if (isOnePacket(service, flow)) this.bindings.remove(record);
@@ -510,7 +493,7 @@ export class Director {
 
   #masquerade(packet: Packet, flow: Flow, masquerading: Masquerading): Verdict {
     const { family, protocol, words, sourcePort, destinationPort } = flow;
-    if (protocol === Protocol.tcp && (flow.tcpFlags & BEGINNING) !== TcpFlag.syn)
+    if (protocol === Protocol.tcp && !isFirstSegment(flow))
       return this.#answers.refuse(packet, flow, "no-service");
     const { destination, pool, firstPort, lastPort } = masquerading;
     const { sources } = this;
@@ -559,10 +542,7 @@ export class Director {
   #masqueradedEcho(packet: Packet, flow: Flow): Verdict | undefined {
     if (!readEcho(packet.view, flow)) return undefined;
     const node = this.#findLive(flow);
-    if (node >= 0)
-      return (node & 1) === 1
-        ? this.#forwarding.toClient(packet, flow, node >> 1)
-        : this.#forwarding.toServer(packet, flow, node >> 1);
+    if (node >= 0) return this.#forwarding.forward(packet, flow, node);
     if (!isEchoRequest(packet.view, flow) || this.services.isToVirtual(flow)) return undefined;
     const masquerading = this.masquerade.find(flow);
     return masquerading === undefined ? undefined : this.#masquerade(packet, flow, masquerading);
@@ -577,7 +557,8 @@ export class Director {
     // An error to a server is addressed to the virtual address the quoted packet came from, or it is not about it.
     if (
       !isOurs ||
-      (isToServer && !sameWords(flow.words, this.connections.words, this.connections.virtualAt(node >> 1)))
+      (isToServer &&
+        !isSameAddress(flow.words, 4, this.connections.words, this.connections.virtualAt(node >> 1)))
     ) {
       return this.services.isToVirtual(flow) ? DROP["icmp-no-connection"] : this.#pass(packet, flow);
     }
@@ -600,13 +581,12 @@ export class Director {
     if (!quoted.hasPorts || isEchoProtocol(quoted.protocol) || quoted.family !== flow.family) return -1;
     if (!isUnicastSource(quoted) || this.services.isFromVirtual(quoted)) return -1;
     if (quoted.sourcePort === FTP_DATA_PORT) return -1;
-    if (!sameWords(flow.words, quoted.words, 4) || !isIcmpValid(packet, flow)) return -1;
+    if (!isSameAddress(flow.words, 4, quoted.words, 4) || !isIcmpValid(packet, flow)) return -1;
     const service = this.services.find(quoted);
     // What is scheduled packet by packet has no connection that an error could be about.
     if (service === undefined || isOnePacket(service, quoted) || this.defence.dropsPacket()) return -1;
     const record = this.#dispatcher.dispatch(packet, quoted, service, -1, this.#nowTick);
     if (record < 0) return -1;
-    this.traffic.countConnection();
     this.createdCount++;
     this.#states.begin(record);
     return record * 2;
@@ -629,14 +609,4 @@ export class Director {
     if (this.#settings.unserved === "drop") return DROP["no-service"];
     return this.#answers.refuse(packet, flow, "no-service");
   }
-}
-
-/** Is the flow's destination address the one at `at`? */
-function sameWords(words: Int32Array, others: Int32Array, at: number): boolean {
-  return (
-    words[4] === others[at] &&
-    words[5] === others[at + 1] &&
-    words[6] === others[at + 2] &&
-    words[7] === others[at + 3]
-  );
 }

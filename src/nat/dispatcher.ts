@@ -10,8 +10,9 @@ import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
 import type { Applications } from "./contracts/application.ts";
 import type { Destination } from "./destination.ts";
 import type { ServiceBook } from "./service-book.ts";
-import type { SourceAddresses } from "./source-addresses.ts";
+import { NO_POOL, type SourceAddresses } from "./source-addresses.ts";
 import type { Templates } from "./templates.ts";
+import type { Traffic } from "./traffic.ts";
 import type { VirtualService } from "./virtual-service.ts";
 
 /** Why there is no connection; a record otherwise. */
@@ -28,7 +29,6 @@ export const Refusal = {
   notServed: -5,
 } as const;
 
-const NO_POOL = new Int32Array(0);
 export const FIRST_SOURCE_PORT = 1024;
 export const LAST_SOURCE_PORT = 65_535;
 
@@ -43,6 +43,7 @@ export class Dispatcher {
   readonly #sources: SourceAddresses;
   readonly #bindings: Bindings;
   readonly #templates: Templates;
+  readonly #traffic: Traffic;
   /** A server's own connection, seen from the other end. */
   readonly #peer = new Flow();
 
@@ -52,12 +53,14 @@ export class Dispatcher {
     sources: SourceAddresses,
     bindings: Bindings,
     templates: Templates,
+    traffic: Traffic,
   ) {
     this.#table = table;
     this.#services = services;
     this.#sources = sources;
     this.#bindings = bindings;
     this.#templates = templates;
+    this.#traffic = traffic;
   }
 
   /**
@@ -106,9 +109,7 @@ export class Dispatcher {
     table.touch(template, nowTick);
     const record = table.insert(peer, words, flow.sourcePort, 0, peer.sourcePort, destination.number);
     if (record < 0) return Refusal.tableFull;
-    this.#bindings.bind(record, destination, 0, template);
-    destination.traffic.countConnection();
-    service.traffic.countConnection();
+    this.#bind(record, destination, 0, template);
     return record;
   }
 
@@ -156,14 +157,19 @@ export class Dispatcher {
     if (number === 0 && sourcePort !== flow.sourcePort) this.portChangedCount++;
     const record = table.insert(flow, destination.words, port, number, sourcePort, destination.number);
     if (record < 0) return Refusal.tableFull;
-    this.#bindings.bind(record, destination, number, template);
+    this.#bind(record, destination, number, template);
     if (flow.protocol === Protocol.tcp) {
       if (service.hasProxyHeader) table.setFlag(record, ConnectionFlag.proxy, true);
       else if (service.application !== undefined) this.applications?.begin(record, service.application);
     }
-    destination.traffic.countConnection();
-    service.traffic.countConnection();
     return record;
+  }
+
+  #bind(record: number, destination: Destination, source: number, template: number): void {
+    this.#bindings.bind(record, destination, source, template);
+    destination.traffic.countConnection();
+    destination.service.traffic.countConnection();
+    this.#traffic.countConnection();
   }
 
   #chooseSource(flow: Flow, service: VirtualService, destination: Destination, port: number): boolean {

@@ -11,20 +11,19 @@
  * Left out: anything but TCP.
  */
 import { Flow, Protocol } from "../wire/flow.ts";
-import { TcpFlag } from "../wire/tcp.ts";
+import { isFirstSegment } from "../wire/tcp.ts";
 import type { Bindings } from "./bindings.ts";
 import type { ConnectionStates } from "./connection-states.ts";
 import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
 import { FIRST_SOURCE_PORT, LAST_SOURCE_PORT } from "./dispatcher.ts";
 import { TCP_STATE } from "./protocol/tcp.ts";
 import type { ServiceBook } from "./service-book.ts";
-import type { SourceAddresses } from "./source-addresses.ts";
+import { NO_POOL, type SourceAddresses } from "./source-addresses.ts";
 
 /** Never below, whatever is announced: those ports belong to services. */
 export const ANNOUNCED_PORT_MIN = 1024;
 /** Public ports tried before giving up. */
 const PORTS_TRIED = 256;
-const OPENING = TcpFlag.syn | TcpFlag.ack | TcpFlag.rst;
 
 export class Expectations {
   /** Entries that are still expected. */
@@ -134,7 +133,7 @@ export class Expectations {
    */
   claim(flow: Flow, nowTick: number): number {
     if (this.count === 0 || flow.protocol !== Protocol.tcp) return -1;
-    if ((flow.tcpFlags & OPENING) !== TcpFlag.syn) return -1;
+    if (!isFirstSegment(flow)) return -1;
     const table = this.#table;
     const port = flow.sourcePort;
     flow.sourcePort = 0;
@@ -239,5 +238,3 @@ export class Expectations {
     return record;
   }
 }
-
-const NO_POOL = new Int32Array(0);

@@ -58,6 +58,11 @@ export class Forwarding {
     this.#hopChange = hopChange;
   }
 
+  /** @param node - which of a connection's tuples the packet has */
+  forward(packet: Packet, flow: Flow, node: number): Verdict {
+    return (node & 1) === 1 ? this.toClient(packet, flow, node >> 1) : this.toServer(packet, flow, node >> 1);
+  }
+
   toServer(packet: Packet, flow: Flow, record: number): Verdict {
     const table = this.#table;
     const destination = this.#services.destination(table.server(record));

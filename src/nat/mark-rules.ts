@@ -3,7 +3,7 @@
  * leaves that to netfilter, in front of IPVS.
  */
 import { type Flow, Protocol } from "../wire/flow.ts";
-import { isInPrefix, type Prefix, parsePrefix } from "../wire/prefix.ts";
+import { isInPrefix, type Prefix, prefixOf } from "../wire/prefix.ts";
 import type { MarkRule } from "./configuration.ts";
 
 interface Rule {
@@ -24,8 +24,8 @@ export class MarkRules {
     this.#rules = rules.map(({ mark, protocol, source, destination, ports }) => ({
       mark,
       protocol: protocol === undefined ? 0 : Protocol[protocol],
-      source: source === undefined ? undefined : prefixOf(source),
-      destination: prefixOf(destination),
+      source: source === undefined ? undefined : prefixOf(source, "mark packets"),
+      destination: prefixOf(destination, "mark packets"),
       firstPort: ports?.first ?? 0,
       lastPort: ports?.last ?? 65_535,
     }));
@@ -58,10 +58,4 @@ export class MarkRules {
     }
     return false;
   }
-}
-
-function prefixOf(text: string): Prefix {
-  const prefix = parsePrefix(text);
-  if (prefix === undefined) throw new RangeError(`Cannot mark packets: "${text}" is no prefix`);
-  return prefix;
 }

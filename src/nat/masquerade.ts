@@ -3,13 +3,11 @@
  * director's own. An entry of the usual kind whose destination is where the packet was going anyway.
  */
 import type { Flow } from "../wire/flow.ts";
-import { isInPrefix, type Prefix, parsePrefix } from "../wire/prefix.ts";
+import { isInPrefix, type Prefix, prefixOf } from "../wire/prefix.ts";
 import type { ApplicationName, MasqueradeRule } from "./configuration.ts";
 import type { Destination } from "./destination.ts";
 import { FIRST_SOURCE_PORT, LAST_SOURCE_PORT } from "./dispatcher.ts";
 import type { ServiceBook } from "./service-book.ts";
-import type { SourceAddresses } from "./source-addresses.ts";
-import { VirtualService } from "./virtual-service.ts";
 
 /** A rule at work. */
 export interface Masquerading {
@@ -26,22 +24,13 @@ export interface Masquerading {
   readonly destination: Destination;
 }
 
-/** A service of nothing, for the destinations that stand for the outside. */
-const outside = (family: 4 | 6): VirtualService =>
-  new VirtualService(
-    { protocol: "fwmark", address: family === 4 ? "0.0.0.0" : "::", port: 0, scheduler: "none" },
-    { name: "none", pick: () => undefined },
-  );
-
 export class Masquerade {
   /** In the order of the configuration. */
   rules: readonly Masquerading[] = [];
   readonly #services: ServiceBook;
-  readonly #sources: SourceAddresses;
 
-  constructor(services: ServiceBook, sources: SourceAddresses) {
+  constructor(services: ServiceBook) {
     this.#services = services;
-    this.#sources = sources;
   }
 
   /** Other rules; connections of those that end go on. @throws RangeError for a prefix or address that is none */
@@ -53,10 +42,7 @@ export class Masquerade {
       return at < 0 ? this.#begin(rule, key) : ending.splice(at, 1)[0]!;
     });
     for (const { pool, destination } of ending) {
-      for (const number of pool) {
-        this.#services.releaseAddress(number);
-        this.#sources.release(number);
-      }
+      this.#services.releaseSources(pool);
       this.#services.removeDetached(destination);
     }
   }
@@ -74,27 +60,17 @@ export class Masquerade {
   }
 
   #begin(rule: MasqueradeRule, key: string): Masquerading {
-    const from = rule.from.map(prefixOf);
-    const pool = Int32Array.from(rule.sources, (address) => {
-      const number = this.#sources.hold(address);
-      this.#services.holdAddress(number);
-      return number;
-    });
+    const from = rule.from.map((text) => prefixOf(text, "masquerade"));
+    const pool = this.#services.holdSources(rule.sources);
     return {
       key,
       from,
-      to: rule.to === undefined ? undefined : prefixOf(rule.to),
+      to: rule.to === undefined ? undefined : prefixOf(rule.to, "masquerade"),
       pool,
       firstPort: rule.ports?.first ?? FIRST_SOURCE_PORT,
       lastPort: rule.ports?.last ?? LAST_SOURCE_PORT,
       applications: rule.apps ?? [],
-      destination: this.#services.addDetached(outside(from[0]?.family ?? 4)),
+      destination: this.#services.addDetached(from[0]?.family ?? 4),
     };
   }
-}
-
-function prefixOf(text: string): Prefix {
-  const prefix = parsePrefix(text);
-  if (prefix === undefined) throw new RangeError(`Cannot masquerade: "${text}" is no prefix`);
-  return prefix;
 }

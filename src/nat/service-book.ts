@@ -18,7 +18,7 @@ import { Destination } from "./destination.ts";
 import { MarkRules } from "./mark-rules.ts";
 import { ServiceTable } from "./service-table.ts";
 import type { PortReservation, SourceAddresses } from "./source-addresses.ts";
-import { nameOf, type ServiceAttributes, VirtualService } from "./virtual-service.ts";
+import { isSameService, nameOf, VirtualService } from "./virtual-service.ts";
 
 /** Destinations that stand for "wherever the packet goes". */
 const ANYWHERE: DestinationConfig = { address: "", port: 0, weight: 0, upperThreshold: 0, lowerThreshold: 0 };
@@ -116,7 +116,7 @@ export class ServiceBook implements PortReservation {
 
   /** The service that is configured under the same key. */
   findService(key: ServiceKey): VirtualService | undefined {
-    return this.#services.find(({ attributes }) => isSameKey(attributes, key));
+    return this.#services.find(({ attributes }) => isSameService(attributes, key));
   }
 
   /** @throws RangeError for what no parsed configuration contains: a bad address, an unknown scheduler, a duplicate. */
@@ -126,7 +126,7 @@ export class ServiceBook implements PortReservation {
       throw new RangeError(`Cannot add service ${name}: it exists`);
     const scheduler = this.#makeScheduler(attributes.scheduler, attributes.schedulerFlags, name);
     const service = new VirtualService(attributes, scheduler);
-    service.describe(attributes, this.#holdSources(attributes));
+    service.describe(attributes, this.holdSources(attributes.fullNat?.sources ?? []));
     this.#services.push(service);
     this.#table.add(service);
     this.#countEngines();
@@ -139,8 +139,8 @@ export class ServiceBook implements PortReservation {
     const { schedulerFlags: flagsBefore = [] } = service.attributes;
     if (service.scheduler.name !== scheduler || !isSameSet(flagsBefore, schedulerFlags))
       this.#changeScheduler(service, scheduler, schedulerFlags);
-    const sources = this.#holdSources(attributes);
-    this.#releaseSources(service.sources);
+    const sources = this.holdSources(attributes.fullNat?.sources ?? []);
+    this.releaseSources(service.sources);
     this.#table.remove(service);
     service.describe(attributes, sources);
     this.#table.add(service);
@@ -162,13 +162,16 @@ export class ServiceBook implements PortReservation {
     for (const destination of service.destinations.splice(0)) this.#retire(destination);
     service.scheduler.close?.();
     this.#table.remove(service);
-    this.#releaseSources(service.sources);
+    this.releaseSources(service.sources);
     this.#services.splice(this.#services.indexOf(service), 1);
     this.#countEngines();
   }
 
-  /** A destination of no service: what a masquerade rule's connections go to. */
-  addDetached(service: VirtualService): Destination {
+  /** A destination of no service that is configured: what a masquerade rule's connections go to. They are drained. */
+  addDetached(family: 4 | 6): Destination {
+    const address = family === 4 ? "0.0.0.0" : "::";
+    const nothing = { protocol: "fwmark", address, port: 0, scheduler: "none" } as const;
+    const service = new VirtualService(nothing, { name: "none", pick: () => undefined });
     const destination = this.#create(service, service.words, ANYWHERE);
     destination.isDetached = true;
     return destination;
@@ -178,13 +181,24 @@ export class ServiceBook implements PortReservation {
     this.#retire(destination);
   }
 
-  /** An address of the director's own: packets to it are its business until it is released as often. */
-  holdAddress(number: number): void {
-    this.#table.hold(this.#address(number));
+  /**
+   * Addresses of the director's own: packets to them are its business until they are released as often.
+   * @returns their numbers
+   * @throws RangeError for what is no address, or one too many
+   */
+  holdSources(addresses: readonly string[]): Int32Array {
+    return Int32Array.from(addresses, (address) => {
+      const number = this.#sources.hold(address);
+      this.#table.hold(this.#address(number));
+      return number;
+    });
   }
 
-  releaseAddress(number: number): void {
-    this.#table.release(this.#address(number));
+  releaseSources(sources: Int32Array): void {
+    for (const number of sources) {
+      this.#table.release(this.#address(number));
+      this.#sources.release(number);
+    }
   }
 
   /** @throws RangeError for a bad address or family, or a destination that exists. */
@@ -269,7 +283,7 @@ export class ServiceBook implements PortReservation {
         !one.isAvailable &&
         one.address === config.address &&
         one.port === config.port &&
-        isSameKey(one.service.attributes, service.attributes),
+        isSameService(one.service.attributes, service.attributes),
     );
     if (found === undefined) return undefined;
     this.#table.release(found.service);
@@ -292,28 +306,7 @@ export class ServiceBook implements PortReservation {
     const words = this.#sources.words.slice(number * 4, number * 4 + 4);
     return { family: this.#sources.family(number), words };
   }
-
-  #holdSources({ fullNat }: ServiceAttributes): Int32Array {
-    return Int32Array.from(fullNat?.sources ?? [], (address) => {
-      const number = this.#sources.hold(address);
-      this.holdAddress(number);
-      return number;
-    });
-  }
-
-  #releaseSources(sources: Int32Array): void {
-    for (const number of sources) {
-      this.releaseAddress(number);
-      this.#sources.release(number);
-    }
-  }
 }
-
-const isSameKey = (one: ServiceKey, other: ServiceKey): boolean =>
-  one.protocol === other.protocol &&
-  one.address === other.address &&
-  one.port === other.port &&
-  one.mark === other.mark;
 
 const isSameSet = <T>(one: readonly T[], other: readonly T[]): boolean =>
   one.every((item) => other.includes(item)) && other.every((item) => one.includes(item));

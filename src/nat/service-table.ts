@@ -2,7 +2,9 @@
  * Finding the virtual service a packet is for, and whether its destination is a virtual address at all. A small hash
  * table of linked objects, because services change rarely and only new connections look here.
  */
+import { isSameAddress } from "../wire/address.ts";
 import { type Flow, Protocol } from "../wire/flow.ts";
+import { FTP_DATA_PORT, FTP_PORT } from "./ftp-ports.ts";
 import { MarkRules } from "./mark-rules.ts";
 import type { VirtualService } from "./virtual-service.ts";
 
@@ -16,9 +18,6 @@ interface VirtualAddress {
   next: VirtualAddress | undefined;
 }
 
-/** IPVS looks for FTP's data connections at the service of this port. */
-const FTP_PORT = 21;
-const FTP_DATA_PORT = 20;
 const UNPRIVILEGED_PORT_MIN = 1024;
 
 export class ServiceTable {
@@ -137,13 +136,7 @@ export class ServiceTable {
   ): VirtualService | undefined {
     let service = this.#services[bucketOf(words, at, protocol ^ (port << 4))];
     while (service !== undefined) {
-      if (
-        service.port === port &&
-        service.protocol === protocol &&
-        service.family === family &&
-        isSame(service.words, words, at)
-      )
-        return service;
+      if (service.port === port && service.isAt(family, protocol, words, at)) return service;
       service = service.nextInBucket;
     }
     return undefined;
@@ -159,13 +152,7 @@ export class ServiceTable {
     const ranges = this.#ranges;
     for (let index = 0; index < ranges.length; index++) {
       const service = ranges[index]!;
-      if (
-        service.protocol === protocol &&
-        service.family === family &&
-        service.hasPort(port) &&
-        isSame(service.words, words, at)
-      )
-        return service;
+      if (service.hasPort(port) && service.isAt(family, protocol, words, at)) return service;
     }
     return undefined;
   }
@@ -180,7 +167,7 @@ export class ServiceTable {
   #findAddress(family: 4 | 6, words: Int32Array, at: number): VirtualAddress | undefined {
     let address = this.#addresses[bucketOf(words, at, 0)];
     while (address !== undefined) {
-      if (address.family === family && isSame(address.words, words, at)) return address;
+      if (address.family === family && isSameAddress(address.words, 0, words, at)) return address;
       address = address.next;
     }
     return undefined;
@@ -196,14 +183,5 @@ const bucketOfMark = (mark: number): number => (Math.imul(mark, 0x61c88647) >>> 
 
 const bucketOfService = ({ mark, words, protocol, port }: VirtualService): number =>
   mark === 0 ? bucketOf(words, 0, protocol ^ (port << 4)) : bucketOfMark(mark);
-
-function isSame(address: Int32Array, words: Int32Array, at: number): boolean {
-  return (
-    address[0] === words[at] &&
-    address[1] === words[at + 1] &&
-    address[2] === words[at + 2] &&
-    address[3] === words[at + 3]
-  );
-}
 
 const isUnspecified = (words: Int32Array): boolean => (words[0]! | words[1]! | words[2]! | words[3]!) === 0;

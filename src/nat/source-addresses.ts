@@ -14,6 +14,9 @@ const TRIES = 256;
 /** Addresses of a pool tried. */
 const ADDRESSES_TRIED_MAX = 4;
 
+/** For who is seen at his own address. */
+export const NO_POOL = new Int32Array(0);
+
 /** Where a search found a place: reused, so that nothing is allocated. */
 export interface SourcePlace {
   /** Number of the address; 0: the client's own. */

@@ -8,12 +8,10 @@ import { type Bindings, TEMPLATE_STATE } from "./bindings.ts";
 import type { CallTable } from "./call-table.ts";
 import type { ConnectionTable } from "./connection-table.ts";
 import type { Destination } from "./destination.ts";
+import { FTP_PORT } from "./ftp-ports.ts";
 import type { ServiceBook } from "./service-book.ts";
 import { type CallId, findCallId } from "./sip-call-id.ts";
 import type { VirtualService } from "./virtual-service.ts";
-
-/** FTP's connections go to many ports, so its templates are made for all of them. */
-const FTP_PORT = 21;
 
 export class Templates {
   readonly #table: ConnectionTable;

@@ -1,17 +1,16 @@
 /** A virtual service: what clients reach, the scheduler that picks for it, its destinations, newest first. */
-import { parseAddress } from "../wire/address.ts";
+import { bracketed, isSameAddress, parseAddress } from "../wire/address.ts";
 import { Protocol } from "../wire/flow.ts";
 import { prefixMask } from "../wire/prefix.ts";
-import type { ApplicationName, RemovalPolicy, ServiceConfig } from "./configuration.ts";
+import type { ApplicationName, RemovalPolicy, ServiceConfig, ServiceKey } from "./configuration.ts";
 import { TICK_MS } from "./connection-table.ts";
 import type { Scheduler } from "./contracts/scheduler.ts";
 import type { Destination } from "./destination.ts";
+import { NO_POOL } from "./source-addresses.ts";
 import { Traffic } from "./traffic.ts";
 
 /** Everything a service is but its destinations. */
 export type ServiceAttributes = Omit<ServiceConfig, "destinations">;
-
-const NO_SOURCES = new Int32Array(0);
 
 export class VirtualService {
   /** As configured. The address is in canonical form. */
@@ -35,7 +34,7 @@ export class VirtualService {
   isOnePacket = false;
   removal: RemovalPolicy | undefined;
   /** Numbers of the addresses servers see clients at. */
-  sources: Int32Array = NO_SOURCES;
+  sources: Int32Array = NO_POOL;
   isOnlyHairpin = false;
   hasProxyHeader = false;
   application: ApplicationName | undefined;
@@ -60,7 +59,7 @@ export class VirtualService {
     this.port = port;
     this.mark = protocol === "fwmark" ? (mark ?? 0) : 0;
     this.scheduler = scheduler;
-    this.describe(attributes, NO_SOURCES);
+    this.describe(attributes, NO_POOL);
   }
 
   /** Take over everything that may change about a service, its scheduler apart. */
@@ -85,11 +84,20 @@ export class VirtualService {
     for (const destination of this.destinations) destination.traffic.zero();
   }
 
+  /** Has it this protocol and address? Never a mark service. @param at - of the address's four words */
+  isAt(family: 4 | 6, protocol: number, words: Int32Array, at: number): boolean {
+    return this.protocol === protocol && this.family === family && isSameAddress(this.words, 0, words, at);
+  }
+
   /** Is this destination port one that was asked for by name, rather than one of all? */
   hasPort(port: number): boolean {
     return this.port !== 0 && port >= this.port && port <= this.lastPort;
   }
 }
+
+/** Is it the same key? */
+export const isSameService = (a: ServiceKey, b: ServiceKey): boolean =>
+  a.port === b.port && a.address === b.address && a.protocol === b.protocol && a.mark === b.mark;
 
 /** "tcp 192.0.2.1:80", "fwmark 7": for people. */
 export function nameOf({
@@ -101,7 +109,7 @@ export function nameOf({
 }: Omit<ServiceAttributes, "scheduler">): string {
   if (protocol === "fwmark") return address.includes(":") ? `fwmark6 ${mark}` : `fwmark ${mark}`;
   const ports = port === 0 ? "*" : lastPort === undefined ? `${port}` : `${port}-${lastPort}`;
-  return address.includes(":") ? `${protocol} [${address}]:${ports}` : `${protocol} ${address}:${ports}`;
+  return `${protocol} ${bracketed(address)}:${ports}`;
 }
 
 function clientMask(family: 4 | 6, netmask: string | undefined): Int32Array {

@@ -16,7 +16,8 @@ import { ConnectionFlag, type ConnectionTable, IN_PACKETS_MAX, TICK_MS } from ".
 import type { Destination } from "../nat/destination.ts";
 import type { Director } from "../nat/director.ts";
 import type { ServiceBook } from "../nat/service-book.ts";
-import { VirtualService } from "../nat/virtual-service.ts";
+import type { VirtualService } from "../nat/virtual-service.ts";
+import { isSameAddress } from "../wire/address.ts";
 import { Flow, Protocol } from "../wire/flow.ts";
 import { SIP, type SyncEntry, SyncFlag } from "./entry.ts";
 import { MessageReader } from "./message.ts";
@@ -169,9 +170,10 @@ export class SyncBackup {
 
   #hasDestination(record: number, { destination, destinationPort }: SyncEntry): boolean {
     const table = this.#table;
-    const at = table.destinationAt(record);
-    for (let i = 0; i < 4; i++) if (table.words[at + i] !== destination[i]) return false;
-    return table.destinationPort(record) === destinationPort;
+    return (
+      isSameAddress(table.words, table.destinationAt(record), destination, 0) &&
+      table.destinationPort(record) === destinationPort
+    );
   }
 
   /** Would its answers be taken for those of another connection? */
@@ -238,7 +240,7 @@ export class SyncBackup {
   #nowhereOf(family: 4 | 6): Destination {
     const known = this.#nowhere[family];
     if (known !== undefined && this.#services.destination(known.number) === known) return known;
-    const made = this.#services.addDetached(nothing(family));
+    const made = this.#services.addDetached(family);
     made.isAvailable = false; // so that its templates pin nobody
     this.#nowhere[family] = made;
     return made;
@@ -261,7 +263,7 @@ function isPossible(entry: SyncEntry): boolean {
   if (entry.hasShiftedSequence || (entry.flags & SyncFlag.noClientPort) !== 0) return false;
   if (entry.isTemplate && entry.engineData !== undefined && !isSip(entry.engineName)) return false;
   // From a virtual address to itself: both tuples could be one, and no packet of it is ever let in.
-  if (entry.client.every((word, index) => word === entry.virtual[index])) return false;
+  if (isSameAddress(entry.client, 0, entry.virtual, 0)) return false;
   return entry.state < stateCount(entry);
 }
 
@@ -275,16 +277,3 @@ function stateCount({ isTemplate, protocol }: SyncEntry): number {
   if (protocol === Protocol.sctp) return SCTP_STATES.length;
   return protocol === Protocol.udp ? 1 : 0;
 }
-
-/** A service of nothing. Connections of its destination go on, whatever becomes of those of other removed ones. */
-const nothing = (family: 4 | 6): VirtualService =>
-  new VirtualService(
-    {
-      protocol: "fwmark",
-      address: family === 4 ? "0.0.0.0" : "::",
-      port: 0,
-      scheduler: "none",
-      removal: "drain",
-    },
-    { name: "none", pick: () => undefined },
-  );

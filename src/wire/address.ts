@@ -60,6 +60,13 @@ export function formatEndpoint(family: Family, words: ArrayLike<number>, at: num
   return family === 4 ? `${address}:${port}` : `[${address}]:${port}`;
 }
 
+/** The same address at two places? Four words each; IPv4's behind the first are zero. */
+export const isSameAddress = (a: Int32Array, aAt: number, b: Int32Array, bAt: number): boolean =>
+  a[aAt] === b[bAt] && a[aAt + 1] === b[bAt + 1] && a[aAt + 2] === b[bAt + 2] && a[aAt + 3] === b[bAt + 3];
+
+/** An address as it stands in front of a port: IPv6 in brackets. */
+export const bracketed = (address: string): string => (address.includes(":") ? `[${address}]` : address);
+
 /** A signed word as dotted decimal. */
 export function formatIpv4(word: number): string {
   return `${word >>> 24}.${(word >>> 16) & 0xff}.${(word >>> 8) & 0xff}.${word & 0xff}`;

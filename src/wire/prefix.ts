@@ -20,6 +20,17 @@ export function parsePrefix(text: string): Prefix | undefined {
   return { family: address.family, words: address.words.map((word, at) => word & mask[at]!), mask };
 }
 
+/**
+ * A prefix that was checked before.
+ * @param attempt - what it is for: "mark packets"
+ * @throws RangeError for what is no prefix
+ */
+export function prefixOf(text: string, attempt: string): Prefix {
+  const prefix = parsePrefix(text);
+  if (prefix === undefined) throw new RangeError(`Cannot ${attempt}: "${text}" is no prefix`);
+  return prefix;
+}
+
 /** Four words with the first `length` bits set. IPv4's words behind the first are zero. */
 export function prefixMask(family: Family, length: number): Int32Array {
   const mask = new Int32Array(4);

@@ -44,6 +44,10 @@ export const TcpFlag = {
   cwr: 0x80,
 } as const;
 
+/** Does a segment begin a connection: SYN alone, neither the answer to one nor a reset? */
+export const isFirstSegment = ({ tcpFlags }: { readonly tcpFlags: number }): boolean =>
+  (tcpFlags & (TcpFlag.syn | TcpFlag.ack | TcpFlag.rst)) === TcpFlag.syn;
+
 /** Option kinds; walk them with OptionWalk. */
 export const TcpOption = {
   end: 0,
