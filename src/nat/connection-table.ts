@@ -18,7 +18,6 @@
  * IPv6 alike.
  */
 import { KeyedHash } from "../base/keyed-hash.ts";
-import { isSameAddress } from "../wire/address.ts";
 import type { Flow } from "../wire/flow.ts";
 
 /** Time unit of deadlines: 10 ms, IPVS's own resolution at HZ=100; 32 bits of it wrap after 497 days. */
@@ -572,7 +571,7 @@ export class ConnectionTable {
       if (
         records[at + ORIGINAL_PORTS + side] === ports &&
         (records[at + KIND]! & 0xffff) === key &&
-        this.#isTuple(at, side, source, sourceAt, destination, destinationAt)
+        this.#isTuple(at, side, source, sourceAt, destination, destinationAt, family)
       )
         return node;
       link = records[at + NEXT + side]!;
@@ -587,17 +586,18 @@ export class ConnectionTable {
     sourceAt: number,
     destination: Int32Array,
     destinationAt: number,
+    family: number,
   ): boolean {
     const records = this.#records;
     if (side === 0)
       return (
-        isSameAddress(records, at + CLIENT, source, sourceAt) &&
-        isSameAddress(records, at + VIRTUAL, destination, destinationAt)
+        sameWords(records, at + CLIENT, source, sourceAt, family) &&
+        sameWords(records, at + VIRTUAL, destination, destinationAt, family)
       );
-    if (!isSameAddress(records, at + DESTINATION, source, sourceAt)) return false;
+    if (!sameWords(records, at + DESTINATION, source, sourceAt, family)) return false;
     const number = records[at + IN_PACKETS_AND_SOURCE]! >>> 16;
-    if (number === 0) return isSameAddress(records, at + CLIENT, destination, destinationAt);
-    return isSameAddress(this.sourceWords, number * 4, destination, destinationAt);
+    if (number === 0) return sameWords(records, at + CLIENT, destination, destinationAt, family);
+    return sameWords(this.sourceWords, number * 4, destination, destinationAt, family);
   }
 
   #hashTuple(
@@ -685,4 +685,11 @@ export class ConnectionTable {
     if (next !== 0) records[(next - 1) * RECORD_WORDS + WHEEL_PREVIOUS] = previous;
     records[at + SLOT] = NO_SLOT;
   }
+}
+
+/** As isSameAddress, and for IPv4 done after one word: this is asked for every packet. */
+function sameWords(a: Int32Array, aAt: number, b: Int32Array, bAt: number, family: number): boolean {
+  if (a[aAt] !== b[bAt]) return false;
+  if (family === 4) return true;
+  return a[aAt + 1] === b[bAt + 1] && a[aAt + 2] === b[bAt + 2] && a[aAt + 3] === b[bAt + 3];
 }
