@@ -143,7 +143,7 @@ export class Director {
     );
     this.#answers = new Answers(hopChange, settings.repliesPerSecondMax, randomU32, now);
     this.#states = new ConnectionStates(connections, this.bindings, this.defence);
-    this.#forwarding = new Forwarding(connections, services, this.#states, this.#answers, traffic, hopChange);
+    this.#forwarding = new Forwarding(connections, this.#states, this.#answers, traffic, hopChange);
     this.#expectations = new Expectations(connections, services, this.sources, this.bindings, this.#states);
     this.applications = options.applications?.({ connections, expectations: this.#expectations });
     this.#dispatcher.applications = this.applications;
@@ -275,7 +275,7 @@ export class Director {
     while (this.#sweepCursor > end) {
       const record = --this.#sweepCursor;
       if (!connections.isLive(record) || connections.controlledCount(record) > 0) continue;
-      const destination = this.services.destination(connections.server(record));
+      const destination = this.#destinationOf(record);
       if (destination.isAvailable || this.removalPolicy(destination) !== "expire") continue;
       // Both ends of a removed service's connection are told so at their next packet.
       if (destination.service.isRemoved && !connections.isTemplate(record)) continue;
@@ -336,12 +336,16 @@ export class Director {
         return this.#reject(packet, flow);
       }
     }
-    const destination = this.services.destination(this.connections.server(record));
+    const destination = this.#destinationOf(record);
     if (!destination.isAvailable) {
       const verdict = this.#ofRemoved(packet, flow, record, isToClient, destination);
       if (verdict !== undefined) return verdict;
     }
-    return this.#forwarding.forward(packet, flow, node);
+    return this.#forwarding.forward(packet, flow, node, destination);
+  }
+
+  #destinationOf(record: number): Destination {
+    return this.services.destination(this.connections.server(record));
   }
 
   /**
@@ -393,7 +397,7 @@ export class Director {
     const table = this.connections;
     if (table.controlledCount(record) > 0) return false;
     const { conn_reuse_mode, expire_nodest_conn } = this.#settings.ipvs;
-    if (expire_nodest_conn === 1 && this.services.destination(table.server(record)).weight === 0) return true;
+    if (expire_nodest_conn === 1 && this.#destinationOf(record).weight === 0) return true;
     if (conn_reuse_mode === 0 || table.controller(record) >= 0) return false;
     const state = table.state(record);
     if (flow.protocol === Protocol.tcp) return state === TCP_STATE.timeWait || state === TCP_STATE.close;
@@ -417,7 +421,7 @@ export class Director {
   #announced(packet: Packet, flow: Flow, node: number): Verdict {
     this.createdCount++;
     this.applications?.announcedBegan(this.connections.controller(node >> 1));
-    return this.#forwarding.forward(packet, flow, node);
+    return this.#forwarding.forward(packet, flow, node, this.#destinationOf(node >> 1));
   }
 
   /** TCP: SYN without RST (ACK is not looked at); UDP: always; SCTP: INIT first. Sloppy: anything but RST or ABORT. */
@@ -439,7 +443,7 @@ export class Director {
     const record = this.#dispatcher.dispatch(packet, flow, service, replaced, this.#nowTick);
     if (record < 0) return this.#refusal(packet, flow, record);
     this.createdCount++;
-    const verdict = this.#forwarding.toServer(packet, flow, record);
+    const verdict = this.#forwarding.toServer(packet, flow, record, this.#destinationOf(record));
     if (isOnePacket(service, flow)) this.bindings.remove(record);
     return verdict;
   }
@@ -466,7 +470,7 @@ export class Director {
     const server = this.services.findEngineServer(flow);
     if (server !== undefined && !this.#leavesClients) {
       const record = this.#dispatcher.dispatchOut(packet, flow, server, this.#nowTick);
-      if (record >= 0) return this.#forwardOut(packet, flow, record, server.service);
+      if (record >= 0) return this.#forwardOut(packet, flow, record, server);
     }
     const masquerading = this.masquerade.find(flow);
     if (masquerading !== undefined) return this.#masquerade(packet, flow, masquerading);
@@ -484,10 +488,10 @@ export class Director {
   }
 
   /** The first packet of a server's own connection. */
-  #forwardOut(packet: Packet, flow: Flow, record: number, service: VirtualService): Verdict {
+  #forwardOut(packet: Packet, flow: Flow, record: number, server: Destination): Verdict {
     this.createdCount++;
-    const verdict = this.#forwarding.toClient(packet, flow, record);
-    if (isOnePacket(service, flow)) this.bindings.remove(record);
+    const verdict = this.#forwarding.toClient(packet, flow, record, server);
+    if (isOnePacket(server.service, flow)) this.bindings.remove(record);
     return verdict;
   }
 
@@ -522,7 +526,7 @@ export class Director {
     }
     destination.traffic.countConnection();
     this.createdCount++;
-    return this.#forwarding.toServer(packet, flow, record);
+    return this.#forwarding.toServer(packet, flow, record, destination);
   }
 
   // ICMP
@@ -542,7 +546,7 @@ export class Director {
   #masqueradedEcho(packet: Packet, flow: Flow): Verdict | undefined {
     if (!readEcho(packet.view, flow)) return undefined;
     const node = this.#findLive(flow);
-    if (node >= 0) return this.#forwarding.forward(packet, flow, node);
+    if (node >= 0) return this.#forwarding.forward(packet, flow, node, this.#destinationOf(node >> 1));
     if (!isEchoRequest(packet.view, flow) || this.services.isToVirtual(flow)) return undefined;
     const masquerading = this.masquerade.find(flow);
     return masquerading === undefined ? undefined : this.#masquerade(packet, flow, masquerading);
@@ -563,7 +567,7 @@ export class Director {
       return this.services.isToVirtual(flow) ? DROP["icmp-no-connection"] : this.#pass(packet, flow);
     }
     if (!isIcmpValid(packet, flow)) return DROP["bad-checksum"];
-    const destination = this.services.destination(this.connections.server(node >> 1));
+    const destination = this.#destinationOf(node >> 1);
     if (this.#hopChange === -1) {
       if (hops(packet, flow) <= 1) return DROP["ttl-expired"];
       changeHops(packet, flow.family, -1);

@@ -10,7 +10,6 @@ import { TcpSide } from "./protocol/tcp.ts";
 import { proxyHeaderBytes, proxyToClient, proxyToServer } from "./proxy-protocol.ts";
 import { HOPS_EXCEEDED, type IcmpError, TOO_BIG } from "./reply.ts";
 import { changeHops, rewrite } from "./rewrite.ts";
-import type { ServiceBook } from "./service-book.ts";
 import type { Traffic } from "./traffic.ts";
 import { DROP, TO_CLIENT, TO_SERVER, type Verdict } from "./verdict.ts";
 
@@ -35,7 +34,6 @@ export class Forwarding {
   observer: ConnectionObserver | undefined;
   applications: Applications | undefined;
   readonly #table: ConnectionTable;
-  readonly #services: ServiceBook;
   readonly #states: ConnectionStates;
   readonly #answers: Answers;
   readonly #traffic: Traffic;
@@ -44,28 +42,30 @@ export class Forwarding {
   /** @param hopChange - what is done to TTL and hop limit; see DirectorOptions */
   constructor(
     table: ConnectionTable,
-    services: ServiceBook,
     states: ConnectionStates,
     answers: Answers,
     traffic: Traffic,
     hopChange: -1 | 1,
   ) {
     this.#table = table;
-    this.#services = services;
     this.#states = states;
     this.#answers = answers;
     this.#traffic = traffic;
     this.#hopChange = hopChange;
   }
 
-  /** @param node - which of a connection's tuples the packet has */
-  forward(packet: Packet, flow: Flow, node: number): Verdict {
-    return (node & 1) === 1 ? this.toClient(packet, flow, node >> 1) : this.toServer(packet, flow, node >> 1);
+  /**
+   * @param node - which of a connection's tuples the packet has
+   * @param destination - the connection's
+   */
+  forward(packet: Packet, flow: Flow, node: number, destination: Destination): Verdict {
+    return (node & 1) === 1
+      ? this.toClient(packet, flow, node >> 1, destination)
+      : this.toServer(packet, flow, node >> 1, destination);
   }
 
-  toServer(packet: Packet, flow: Flow, record: number): Verdict {
+  toServer(packet: Packet, flow: Flow, record: number, destination: Destination): Verdict {
     const table = this.#table;
-    const destination = this.#services.destination(table.server(record));
     const flags = table.flags(record);
     const isMasquerade = (flags & ConnectionFlag.masquerade) !== 0;
     this.#states.follow(packet, flow, record, TcpSide.input, destination);
@@ -98,7 +98,7 @@ export class Forwarding {
     return TO_SERVER;
   }
 
-  toClient(packet: Packet, flow: Flow, record: number): Verdict {
+  toClient(packet: Packet, flow: Flow, record: number, destination: Destination): Verdict {
     const table = this.#table;
     const flags = table.flags(record);
     const isMasquerade = (flags & ConnectionFlag.masquerade) !== 0;
@@ -109,7 +109,6 @@ export class Forwarding {
     const mtuBytes = isMasquerade ? 0 : this.clientMtuBytes;
     if (!fits(packet, flow, mtuBytes)) return this.#answer(packet, flow, true, TOO_BIG, mtuBytes, "too-big");
     if (this.#hopChange === -1) changeHops(packet, flow.family, -1);
-    const destination = this.#services.destination(table.server(record));
     this.#states.follow(packet, flow, record, TcpSide.output, destination);
     this.observer?.packetSeen(record, 0, this.#states.nowTick);
     if ((flags & CHANGES_STREAM) !== 0) {
