@@ -14,12 +14,12 @@ import {
   cutPayload,
   followChange,
   IP_LENGTH_MAX,
-  startOptions,
+  renumber,
+  SackWalk,
   tcpHeaderBytes,
 } from "../nat/tcp-segment.ts";
-import { difference32, fold, pseudoHeaderSum4, pseudoHeaderSum6, sum } from "../wire/checksum.ts";
+import { fold, pseudoHeaderSum4, pseudoHeaderSum6, sum } from "../wire/checksum.ts";
 import { type Flow, Protocol } from "../wire/flow.ts";
-import { OptionWalk } from "../wire/option-walk.ts";
 import { Gso, type Packet } from "../wire/packet.ts";
 import {
   TCP_ACKNOWLEDGMENT_AT,
@@ -28,19 +28,16 @@ import {
   TCP_SEQUENCE_AT,
   TCP_URGENT_AT,
   TcpFlag,
-  TcpOption,
 } from "../wire/tcp.ts";
 import { LINE_BYTES_MAX, PIECE_BYTES_MAX, type Stream } from "./stream.ts";
 
 /** IP packets that every path takes. */
 const ANY_PATH_BYTES = { 4: 576, 6: 1280 } as const;
-const SACK_BLOCKS_AT = 2;
-const SACK_BLOCK_BYTES = 8;
 
 /** What became of a segment; anything but "passed": drop it. */
 export type Passage = "passed" | "malformed" | "badChecksum" | "outOfOrder" | "unacknowledged";
 
-const options = new OptionWalk();
+const blocks = new SackWalk();
 /** What goes on in a payload's place. A super-packet grows by some pieces at most. */
 const out = new Uint8Array(IP_LENGTH_MAX + LINE_BYTES_MAX + 2 * PIECE_BYTES_MAX);
 
@@ -174,28 +171,15 @@ function isChecksumRight(packet: Packet, flow: Flow): boolean {
 /** Renumber the blocks of SACK options (RFC 2018). A block of which nothing is left is left empty. */
 function shiftBlocks(view: DataView, flow: Flow, opposite: Stream): number {
   let delta = 0;
-  startOptions(options, view, flow);
-  while (options.next()) {
-    if (options.kind !== TcpOption.sack) continue;
-    const end = options.at + options.lengthBytes;
-    let at = options.at + SACK_BLOCKS_AT;
-    for (; at + SACK_BLOCK_BYTES <= end; at += SACK_BLOCK_BYTES) {
-      const left = opposite.leftEdge(view.getInt32(at));
-      const right = opposite.rightEdge(view.getInt32(at + 4));
-      const change =
-        renumber(view, at, left) + renumber(view, at + 4, ((right - left) | 0) < 0 ? left : right);
-      delta += aligned(change, at - flow.transportAt);
-    }
+  blocks.start(view, flow);
+  while (blocks.next()) {
+    const { at } = blocks;
+    const left = opposite.leftEdge(view.getInt32(at));
+    const right = opposite.rightEdge(view.getInt32(at + 4));
+    const change = renumber(view, at, left) + renumber(view, at + 4, ((right - left) | 0) < 0 ? left : right);
+    delta += aligned(change, at - flow.transportAt);
   }
   return delta;
-}
-
-/** @returns the change of the sum */
-function renumber(view: DataView, at: number, after: number): number {
-  const before = view.getInt32(at);
-  if (before === after) return 0;
-  view.setInt32(at, after);
-  return difference32(before, after);
 }
 
 function changeWord(packet: Packet, transportAt: number, offset: number, after: number): void {

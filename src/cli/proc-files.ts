@@ -8,7 +8,7 @@ import type {
   ServiceStatus,
   TrafficCounters,
 } from "../control/director-status.ts";
-import { parseAddress } from "../wire/address.ts";
+import { bracketed, parseAddress } from "../wire/address.ts";
 import { banner } from "./vsadm/listing.ts";
 
 /** What the kernel counts persistence in; it depends on how it was built, and is often 250 or 1000 instead. */
@@ -134,7 +134,7 @@ function addressHex(address: string): string {
 
 function endpointHex({ address, port }: { readonly address: string; readonly port: number }): string {
   const text = addressHex(address);
-  return `${address.includes(":") ? `[${text}]` : text}:${hex(port, 4)}`;
+  return `${bracketed(text)}:${hex(port, 4)}`;
 }
 
 const hex = (value: number, digits: number): string => value.toString(16).toUpperCase().padStart(digits, "0");

@@ -29,6 +29,7 @@ import { restoreLayers, writeManualFile } from "./manual-file.ts";
 import { NOTHING_MANUAL } from "./manual-layer.ts";
 import type { PluginCode } from "./scheduler-plugin.ts";
 import { SyncDaemons } from "./sync-daemons.ts";
+import { NOTHING_DRAINS } from "./territory.ts";
 import type { TraceFilter } from "./trace-filter.ts";
 
 /** Gratuitous announcements are repeated, because packets get lost. */
@@ -39,7 +40,6 @@ const DRAIN_CHECK_MS = 5000;
 const MEMORY_INTERVAL_MS = 1000;
 /** Changes by hand that one line of the log names. */
 const LOGGED_CHANGES_MAX = 3;
-const NOTHING_DRAINS = { virtualAddresses: [], serverAddresses: [] };
 
 export interface DaemonStatus extends Omit<DirectorStatus, "masquerade"> {
   readonly masquerade: readonly (MasqueradeRule & MasqueradeStatus)[];
@@ -210,7 +210,9 @@ export class Daemon {
       }
       const { layers, outcomes } = result;
       if (layers !== this.#layers) {
+        const before = virtualAddresses(this.config);
         const changes = await this.#run(this.#file, layers);
+        if (virtualAddresses(this.config) !== before) this.#announce();
         const named = changes.slice(0, LOGGED_CHANGES_MAX).map(({ kind, subject }) => `${kind} ${subject}`);
         const more = changes.length > named.length ? `, and ${changes.length - named.length} more` : "";
         if (changes.length > 0) this.#log("info", `by hand: ${named.join(", ")}${more}`);
@@ -262,7 +264,6 @@ export class Daemon {
 
   /** Make it so, from here on; what was changed by hand is kept for the next start. */
   async #run(file: Config, layers: Layers): Promise<Change[]> {
-    const before = this.config;
     const changes = await this.#thread.request("apply", layers.effective);
     const isKept = this.#layers.manual === layers.manual;
     this.#file = file;
@@ -270,7 +271,6 @@ export class Daemon {
     this.sync.configure(layers.effective.settings.ipvs);
     if (!isKept) this.#keepManual();
     await this.#fitHost();
-    if (virtualAddresses(before) !== virtualAddresses(this.config)) this.#announce();
     return changes;
   }
 

@@ -25,6 +25,7 @@ import type {
   ServiceStatus,
   TrafficCounters,
 } from "./director-status.ts";
+import { serverText, serviceText } from "./manual-layer.ts";
 
 /** One difference between what runs and what is wanted, already made. */
 export interface Change {
@@ -56,13 +57,13 @@ export class DirectorControl {
     ]);
     director.configure(config);
     const book = director.services;
-    const wanted = new Map(config.services.map((one) => [keyOf(one), one]));
+    const wanted = new Map(config.services.map((one) => [serviceText(one), one]));
     for (const service of [...book.all]) {
-      if (wanted.has(keyOf(service.attributes))) continue;
+      if (wanted.has(serviceText(service.attributes))) continue;
       changes.push({ kind: "remove", subject: nameOf(service), connections: connectionsOf(service) });
       book.removeService(service);
     }
-    const running = new Map(book.all.map((service) => [keyOf(service.attributes), service]));
+    const running = new Map(book.all.map((service) => [serviceText(service.attributes), service]));
     for (const [key, one] of wanted) {
       const service = running.get(key);
       if (service === undefined) {
@@ -78,17 +79,19 @@ export class DirectorControl {
   #editService(service: VirtualService, config: ServiceConfig, changes: Change[]): void {
     const book = this.#director.services;
     const subject = (one: { address: string; port: number }) =>
-      `server ${endpointText(one.address, one.port)} of ${nameOf(service)}`;
-    const wantedEnds = new Set(config.destinations.map(endOf));
+      `server ${serverText(one)} of ${nameOf(service)}`;
+    const wantedEnds = new Set(config.destinations.map(serverText));
     for (const destination of [...service.destinations]) {
-      if (wantedEnds.has(endOf(destination))) continue;
+      if (wantedEnds.has(serverText(destination))) continue;
       const connections = destination.connectionCount;
       changes.push({ kind: "remove", subject: subject(destination), connections });
       book.removeDestination(service, destination);
     }
-    const running = new Map(service.destinations.map((destination) => [endOf(destination), destination]));
+    const running = new Map(
+      service.destinations.map((destination) => [serverText(destination), destination]),
+    );
     for (const wanted of config.destinations) {
-      const destination = running.get(endOf(wanted));
+      const destination = running.get(serverText(wanted));
       if (destination === undefined) {
         const { connectionCount } = book.addDestination(service, wanted);
         changes.push({ kind: "add", subject: subject(wanted), connections: connectionCount });
@@ -302,12 +305,4 @@ function stateName(protocol: number, state: number): string {
 const connectionsOf = (service: VirtualService): number =>
   service.destinations.reduce((total, destination) => total + destination.connectionCount, 0);
 
-const endpointText = (address: string, port: number): string =>
-  address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
-
 const nameOf = (service: VirtualService): string => nameOfService(service.attributes);
-
-const keyOf = ({ protocol, address, port, mark = 0 }: ServiceKey): string =>
-  `${protocol} ${address} ${port} ${mark}`;
-
-const endOf = ({ address, port }: { address: string; port: number }): string => `${address} ${port}`;

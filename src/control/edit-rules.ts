@@ -1,16 +1,14 @@
 /** What IPVS accepts of an edit, with its errors; and what else a user-space NAT director cannot do. */
 import { REMOVAL_POLICIES, type ServiceConfig, type ServiceKey } from "../nat/configuration.ts";
+import { isSameService, nameOf } from "../nat/virtual-service.ts";
 import { parseAddress as parseIp } from "../wire/address.ts";
-import { type AddressFamily, parseAddress } from "./config/endpoint.ts";
+import { type AddressFamily, MARK_MAX, parseAddress } from "./config/endpoint.ts";
 import { describeValue } from "./config/issue.ts";
+import { SOURCE_ADDRESSES_MAX } from "./config/network.ts";
+import { DURATION_SECONDS_MAX } from "./config/quantity.ts";
+import { INT31_MAX } from "./config/value.ts";
 import type { EditErrorCode, ServiceAttributes } from "./edit.ts";
-import { isSameService, type ServerKey, type ServerValues, serverText, serviceText } from "./manual-layer.ts";
-
-const INT31_MAX = 2_147_483_647;
-const MARK_MAX = 0xffff_ffff;
-/** 31 days, as ipvsadm. */
-export const TIMEOUT_SECONDS_MAX = 2_678_400;
-const SOURCES_MAX = 1024;
+import { type ServerKey, type ServerValues, serverText } from "./manual-layer.ts";
 
 /** An edit that cannot be made; caught where edits are judged. */
 export class EditRefusal extends Error {
@@ -89,8 +87,8 @@ export function checkService(
     require(isWhole(
       timeout,
       1,
-      TIMEOUT_SECONDS_MAX,
-    ), "EINVAL", `the persistence timeout is ${describeValue(timeout)}, wanted 1 to ${TIMEOUT_SECONDS_MAX} seconds`);
+      DURATION_SECONDS_MAX,
+    ), "EINVAL", `the persistence timeout is ${describeValue(timeout)}, wanted 1 to ${DURATION_SECONDS_MAX} seconds`);
     require(netmask === undefined ||
       isNetmask(
         netmask,
@@ -109,8 +107,8 @@ export function checkService(
       removal,
     ), "EINVAL", `the removal policy is ${describeValue(removal)}, wanted one of ${REMOVAL_POLICIES.join(", ")}`);
   if (fullNat !== undefined) {
-    const isPool = fullNat.sources.length >= 1 && fullNat.sources.length <= SOURCES_MAX;
-    require(isPool, "EINVAL", `FullNAT has ${fullNat.sources.length} sources, wanted 1 to ${SOURCES_MAX}`);
+    const isPool = fullNat.sources.length >= 1 && fullNat.sources.length <= SOURCE_ADDRESSES_MAX;
+    require(isPool, "EINVAL", `FullNAT has ${fullNat.sources.length} sources, wanted 1 to ${SOURCE_ADDRESSES_MAX}`);
     for (const source of fullNat.sources) {
       const parsed = parseAddress(source);
       const isFit = "value" in parsed && parsed.value.family === familyOf(service);
@@ -141,8 +139,7 @@ function checkPorts(attempt: string, service: ServiceAttributes, others: readonl
       one.port <= lastPort && (one.lastPort ?? one.port) >= port,
   ); // biome-ignore format: a condition reads as one
   if (other !== undefined) {
-    const range = `${serviceText(other)}${other.lastPort === undefined ? "" : `-${other.lastPort}`}`;
-    throw new EditRefusal("EEXIST", `${attempt}: the service ${range} has ports of it`);
+    throw new EditRefusal("EEXIST", `${attempt}: the service ${nameOf(other)} has ports of it`);
   }
 }
 

@@ -6,13 +6,13 @@ import * as z from "zod";
 import { seconds } from "../base/environment.ts";
 import { APPLICATION_NAMES, REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../nat/configuration.ts";
 import { describeValue, formatPath, type PathSegment } from "./config/issue.ts";
+import { SOURCE_ADDRESSES_MAX } from "./config/network.ts";
 import type { Parsed } from "./config/parsed.ts";
 import { choice, list, yesOrNo } from "./config/value.ts";
 import type { Edit } from "./edit.ts";
 
 export const EDITS_MAX = 10_000;
 const TEXT_CHARACTERS_MAX = 255;
-const SOURCES_MAX = 1024;
 
 /** A mapping with exactly these keys. */
 export const record = <S extends z.ZodRawShape>(shape: S) =>
@@ -44,7 +44,7 @@ export const serviceValuesShape = {
   lastPort: number.optional(),
   removal: choice(REMOVAL_POLICIES, "Connections of removed servers.").optional(),
   fullNat: record({
-    sources: list(text, SOURCES_MAX, "Pool."),
+    sources: list(text, SOURCE_ADDRESSES_MAX, "Pool."),
     clients: choice(["all", "servers"], "Whose connections."),
   }).optional(),
   proxyProtocol: choice(["v2"], "Version.").optional(),

@@ -6,6 +6,8 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { DestinationConfig, ServiceConfig, ServiceKey } from "../nat/configuration.ts";
 import { FTP_PORT } from "../nat/ftp-ports.ts";
+import { isSameService } from "../nat/virtual-service.ts";
+import { DURATION_SECONDS_MAX } from "./config/quantity.ts";
 import { SERVICES_MAX } from "./config/schema.ts";
 import { SERVERS_PER_SERVICE_MAX } from "./config/service-schema.ts";
 import type { Edit, EditFailure, EditOutcome, ServiceAttributes } from "./edit.ts";
@@ -16,13 +18,11 @@ import {
   checkService,
   EditRefusal,
   isWhole,
-  TIMEOUT_SECONDS_MAX,
 } from "./edit-rules.ts";
 import { type Layers, makeLayers, tooMany } from "./layers.ts";
 import {
   isEmpty,
   isSameServer,
-  isSameService,
   type ManualLayer,
   type ManualService,
   type ManualTimeouts,
@@ -316,8 +316,8 @@ function setTimeouts(layers: Layers, wanted: Extract<Edit, { kind: "set-timeouts
   const values: Partial<Record<keyof typeof ofFile, number>> = {};
   let isChanged = false;
   for (const name of ["tcp", "tcpFin", "udp"] as const) {
-    if (!isWhole(wanted[name], 0, TIMEOUT_SECONDS_MAX)) {
-      const problem = `${name} is ${wanted[name]}, wanted 0 to ${TIMEOUT_SECONDS_MAX} seconds`;
+    if (!isWhole(wanted[name], 0, DURATION_SECONDS_MAX)) {
+      const problem = `${name} is ${wanted[name]}, wanted 0 to ${DURATION_SECONDS_MAX} seconds`;
       throw new EditRefusal("EINVAL", `Cannot set timeouts: ${problem}`);
     }
     const before = manual.timeouts?.[name];

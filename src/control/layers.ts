@@ -3,6 +3,7 @@
  * every change makes new layers. A new file keeps every fact made by hand.
  */
 import type { DirectorConfig, ServiceConfig } from "../nat/configuration.ts";
+import { isSameService } from "../nat/virtual-service.ts";
 import { SERVICES_MAX } from "./config/schema.ts";
 import { SERVERS_PER_SERVICE_MAX } from "./config/service-schema.ts";
 import type { ManualChange } from "./edit.ts";
@@ -10,7 +11,6 @@ import { checkServer, checkService, EditRefusal } from "./edit-rules.ts";
 import { manualChanges } from "./manual-changes.ts";
 import {
   isSameServer,
-  isSameService,
   type ManualLayer,
   mergeService,
   mergeTimeouts,

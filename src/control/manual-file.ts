@@ -13,14 +13,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import * as z from "zod";
+import { isSameService } from "../nat/virtual-service.ts";
+import { DURATION_SECONDS_MAX } from "./config/quantity.ts";
 import { choice, list } from "./config/value.ts";
-import {
-  checkedServerKey,
-  checkedServiceKey,
-  EditRefusal,
-  isWhole,
-  TIMEOUT_SECONDS_MAX,
-} from "./edit-rules.ts";
+import { checkedServerKey, checkedServiceKey, EditRefusal, isWhole } from "./edit-rules.ts";
 import {
   parsed,
   serverKeyShape,
@@ -32,7 +28,7 @@ import { factCount, MANUAL_FACTS_MAX } from "./layer-edit.ts";
 import { conflicts, type Layers, makeLayers } from "./layers.ts";
 import type { Log } from "./log.ts";
 import { manualChanges } from "./manual-changes.ts";
-import { isSameServer, isSameService, type ManualLayer, serverText, serviceText } from "./manual-layer.ts";
+import { isSameServer, type ManualLayer, serverText, serviceText } from "./manual-layer.ts";
 
 /** Some 250 bytes a fact, as long as nobody names a thousand sources in each. */
 export const MANUAL_FILE_BYTES_MAX = 32 * 1024 * 1024;
@@ -152,10 +148,10 @@ function problemOf(manual: ManualLayer): string | undefined {
     throw error;
   }
   const { since: _, ...timeouts } = manual.timeouts ?? { since: "" };
-  const wrong = Object.values(timeouts).find((value) => !isWhole(value, 1, TIMEOUT_SECONDS_MAX));
+  const wrong = Object.values(timeouts).find((value) => !isWhole(value, 1, DURATION_SECONDS_MAX));
   return wrong === undefined
     ? undefined
-    : `a timeout is ${wrong}, wanted 1 to ${TIMEOUT_SECONDS_MAX} seconds`;
+    : `a timeout is ${wrong}, wanted 1 to ${DURATION_SECONDS_MAX} seconds`;
 }
 
 /** Replace the file in one step; with nothing to keep, remove it. */

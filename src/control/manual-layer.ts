@@ -15,6 +15,8 @@ import {
   type ServiceKey,
   type Timeouts,
 } from "../nat/configuration.ts";
+import { nameOf } from "../nat/virtual-service.ts";
+import { formatEndpoint } from "./config/endpoint.ts";
 import type { ServiceAttributes } from "./edit.ts";
 
 export interface ManualLayer {
@@ -72,8 +74,6 @@ export const SERVER_VALUES = [
   "lowerThreshold",
 ] as const satisfies readonly (keyof ServerValues)[];
 
-export const isSameService = (a: ServiceKey, b: ServiceKey): boolean =>
-  a.port === b.port && a.address === b.address && a.protocol === b.protocol && a.mark === b.mark;
 export const isSameServer = (a: ServerKey, b: ServerKey): boolean =>
   a.port === b.port && a.address === b.address;
 
@@ -173,15 +173,10 @@ function mergeServers(
   return [...inPlace, ...added];
 }
 
-const hostText = (address: string): string => (address.includes(":") ? `[${address}]` : address);
-
-export const serverText = ({ address, port }: ServerKey): string => `${hostText(address)}:${port}`;
+export const serverText = ({ address, port }: ServerKey): string => formatEndpoint(address, port);
 
 /** "tcp 192.0.2.1:80", "tcp 192.0.2.1:*", "fwmark 7", "fwmark6 7". */
-export const serviceText = ({ protocol, address, port, mark }: ServiceKey): string =>
-  protocol === "fwmark"
-    ? `${address.includes(":") ? "fwmark6" : "fwmark"} ${mark}`
-    : `${protocol} ${hostText(address)}:${port === 0 ? "*" : port}`;
+export const serviceText = (key: ServiceKey): string => nameOf({ ...key, lastPort: undefined });
 
 /** IPVS has one table of timeouts, secure_tcp or not; what is set by hand counts in both. */
 export function mergeTimeouts(file: Timeouts, manual: ManualTimeouts | undefined): Timeouts {

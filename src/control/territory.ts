@@ -4,7 +4,7 @@ import type { ServerPlace, Territory } from "../datapath/tun/host/territory.ts";
 import type { DirectorConfig } from "../nat/configuration.ts";
 import type { DrainingAddresses } from "./datapath-protocol.ts";
 
-const NOTHING_DRAINS: DrainingAddresses = { virtualAddresses: [], serverAddresses: [] };
+export const NOTHING_DRAINS: DrainingAddresses = { virtualAddresses: [], serverAddresses: [] };
 
 /** Whose packets a configuration needs, and what live connections of removed services and servers still do. */
 export function territoryOf(

@@ -37,7 +37,7 @@
  * sequence numbers that ICMP errors quote stay the server's. The server's window is passed on as it is: until the
  * header is acknowledged, the client may send N bytes more than fit, and sends them again. TLVs.
  */
-import { difference32, sum } from "../wire/checksum.ts";
+import { sum } from "../wire/checksum.ts";
 import type { Flow } from "../wire/flow.ts";
 import { OptionWalk } from "../wire/option-walk.ts";
 import type { Packet } from "../wire/packet.ts";
@@ -58,15 +58,16 @@ import {
   followChange,
   IP_LENGTH_MAX,
   lengthFieldAt,
+  renumber,
+  SackWalk,
   startOptions,
   tcpHeaderBytes,
 } from "./tcp-segment.ts";
 
 const FIXED_BYTES = 16;
-const SACK_BLOCKS_AT = 2;
-const SACK_BLOCK_BYTES = 8;
 
 const options = new OptionWalk();
+const blocks = new SackWalk();
 
 /** Bytes of the header. Segments to the server may grow by as much, so the client is told of an MTU that much smaller. */
 export function proxyHeaderBytes(family: 4 | 6): number {
@@ -102,8 +103,7 @@ export function proxyToServer(packet: Packet, flow: Flow, table: ConnectionTable
     }
   }
   const shifted = (sequence + proxyHeaderBytes(flow.family)) | 0;
-  view.setInt32(transportAt + TCP_SEQUENCE_AT, shifted);
-  followChange(packet, transportAt, 0, difference32(sequence, shifted));
+  followChange(packet, transportAt, 0, renumber(view, transportAt + TCP_SEQUENCE_AT, shifted));
   return true;
 }
 
@@ -127,8 +127,7 @@ export function proxyToClient(packet: Packet, flow: Flow, table: ConnectionTable
     if (((shifted - first) | 0) >= 0) table.setFlag(record, ConnectionFlag.proxyPending, false);
     else shifted = first;
   }
-  view.setInt32(transportAt + TCP_ACKNOWLEDGMENT_AT, shifted);
-  const delta = difference32(acknowledgment, shifted);
+  const delta = renumber(view, transportAt + TCP_ACKNOWLEDGMENT_AT, shifted);
   followChange(packet, transportAt, 0, delta + shiftBlocks(view, flow, first, headerBytes));
 }
 
@@ -208,23 +207,17 @@ function lowerSegmentSize(packet: Packet, flow: Flow, headerBytes: number): void
  */
 function shiftBlocks(view: DataView, flow: Flow, first: number, headerBytes: number): number {
   let delta = 0;
-  startOptions(options, view, flow);
-  while (options.next()) {
-    if (options.kind !== TcpOption.sack) continue;
-    const end = options.at + options.lengthBytes;
-    let at = options.at + SACK_BLOCKS_AT;
-    for (; at + SACK_BLOCK_BYTES <= end; at += SACK_BLOCK_BYTES) {
-      const left = view.getInt32(at);
-      const right = view.getInt32(at + 4);
-      const beginsInside = (left - first) >>> 0 < headerBytes;
-      const endsInside = beginsInside && (right - first) >>> 0 < headerBytes;
-      const newLeft = beginsInside ? first : (left - headerBytes) | 0;
-      const newRight = endsInside ? first : (right - headerBytes) | 0;
-      view.setInt32(at, newLeft);
-      view.setInt32(at + 4, newRight);
-      const change = difference32(left, newLeft) + difference32(right, newRight);
-      delta += aligned(change, at - flow.transportAt);
-    }
+  blocks.start(view, flow);
+  while (blocks.next()) {
+    const { at } = blocks;
+    const left = view.getInt32(at);
+    const right = view.getInt32(at + 4);
+    const beginsInside = (left - first) >>> 0 < headerBytes;
+    const endsInside = beginsInside && (right - first) >>> 0 < headerBytes;
+    const change =
+      renumber(view, at, beginsInside ? first : (left - headerBytes) | 0) +
+      renumber(view, at + 4, endsInside ? first : (right - headerBytes) | 0);
+    delta += aligned(change, at - flow.transportAt);
   }
   return delta;
 }

@@ -2,13 +2,13 @@
  * Changing a TCP segment in place where something is put into its stream or taken out: lengths, options, checksum. Shared
  * by the PROXY protocol and the application modules.
  */
-import { fold, sum } from "../wire/checksum.ts";
+import { difference32, fold, sum } from "../wire/checksum.ts";
 import type { Flow } from "../wire/flow.ts";
 import { IPV4_CHECKSUM_AT, IPV4_TOTAL_LENGTH_AT } from "../wire/ipv4.ts";
 import { IPV6_PAYLOAD_LENGTH_AT } from "../wire/ipv6.ts";
-import type { OptionWalk } from "../wire/option-walk.ts";
+import { OptionWalk } from "../wire/option-walk.ts";
 import { Gso, type Packet } from "../wire/packet.ts";
-import { TCP_CHECKSUM_AT, TCP_DATA_OFFSET_AT, TCP_OPTIONS_AT } from "../wire/tcp.ts";
+import { TCP_CHECKSUM_AT, TCP_DATA_OFFSET_AT, TCP_OPTIONS_AT, TcpOption } from "../wire/tcp.ts";
 import { applyDelta, applyPartialDelta } from "./rewrite.ts";
 
 /** Largest value of the IP header's length field. */
@@ -44,6 +44,44 @@ export function startOptions(options: OptionWalk, view: DataView, flow: Flow): v
   const { transportAt } = flow;
   const tcpBytes = Math.min(tcpHeaderBytes(view, transportAt), flow.transportBytes);
   options.start(view, transportAt + TCP_OPTIONS_AT, transportAt + tcpBytes);
+}
+
+const SACK_BLOCKS_AT = 2;
+const SACK_BLOCK_BYTES = 8;
+
+/** The blocks of a segment's SACK options (RFC 2018), one after the other. Reusable. */
+export class SackWalk {
+  /** Offset of the block's left edge in the view; the right one follows. */
+  at = 0;
+  readonly #options = new OptionWalk();
+  #end = 0;
+
+  start(view: DataView, flow: Flow): void {
+    this.at = 0;
+    this.#end = 0;
+    startOptions(this.#options, view, flow);
+  }
+
+  /** Go to the next block. @returns false behind the last */
+  next(): boolean {
+    this.at += SACK_BLOCK_BYTES;
+    const options = this.#options;
+    while (this.at + SACK_BLOCK_BYTES > this.#end) {
+      do if (!options.next()) return false;
+      while (options.kind !== TcpOption.sack);
+      this.at = options.at + SACK_BLOCKS_AT;
+      this.#end = options.at + options.lengthBytes;
+    }
+    return true;
+  }
+}
+
+/** Write another sequence or acknowledgment number. @returns the change of the sum */
+export function renumber(view: DataView, at: number, after: number): number {
+  const before = view.getInt32(at);
+  if (before === after) return 0;
+  view.setInt32(at, after);
+  return difference32(before, after);
 }
 
 export function tcpHeaderBytes(view: DataView, transportAt: number): number {

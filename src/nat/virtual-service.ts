@@ -106,7 +106,7 @@ export function nameOf({
   port,
   lastPort,
   mark,
-}: Omit<ServiceAttributes, "scheduler">): string {
+}: ServiceKey & { readonly lastPort?: number | undefined }): string {
   if (protocol === "fwmark") return address.includes(":") ? `fwmark6 ${mark}` : `fwmark ${mark}`;
   const ports = port === 0 ? "*" : lastPort === undefined ? `${port}` : `${port}-${lastPort}`;
   return `${protocol} ${bracketed(address)}:${ports}`;

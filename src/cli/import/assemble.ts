@@ -10,6 +10,7 @@ import { edit } from "../../control/layer-edit.ts";
 import { makeLayers } from "../../control/layers.ts";
 import type { DestinationConfig, DirectorConfig, ServiceConfig } from "../../nat/configuration.ts";
 import { SCHEDULERS } from "../../schedulers/registry.ts";
+import { bracketed } from "../../wire/address.ts";
 import { CommandFailure } from "../exit-code.ts";
 import type { ImportedLine } from "./imported-line.ts";
 
@@ -139,8 +140,7 @@ function serverValue({
   upperThreshold,
   lowerThreshold,
 }: DestinationConfig): ServerValue {
-  const endpoint =
-    port === 0 ? (address.includes(":") ? `[${address}]` : address) : formatEndpoint(address, port);
+  const endpoint = port === 0 ? bracketed(address) : formatEndpoint(address, port);
   if (weight === 1 && upperThreshold === 0 && lowerThreshold === 0) return endpoint;
   return {
     address: endpoint,

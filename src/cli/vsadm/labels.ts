@@ -1,6 +1,7 @@
 /** How endpoints are written in lists: in numbers with -n, else in the system's names. */
 import { formatEndpoint } from "../../control/config/endpoint.ts";
 import type { ConnectionStatus, Endpoint, ServiceStatus } from "../../control/director-status.ts";
+import { bracketed } from "../../wire/address.ts";
 import type { Label } from "./listing.ts";
 import type { Names } from "./names.ts";
 
@@ -18,8 +19,6 @@ export async function namedLabel(endpoints: readonly Endpoint[], names: Names): 
     return service === undefined ? formatEndpoint(host, port) : `${bracketed(host)}:${service}`;
   };
 }
-
-const bracketed = (host: string): string => (host.includes(":") ? `[${host}]` : host);
 
 /** Everything with an address in a list of services. A mark service is not shown by its address. */
 export const endpointsOfServices = (services: readonly ServiceStatus[]): Endpoint[] =>

@@ -6,7 +6,7 @@
  */
 import { BlockList } from "node:net";
 import type { ServiceConfig, ServiceKey, ServiceProtocol } from "../../nat/configuration.ts";
-import { formatAddress, parseAddress as parseIp } from "../../wire/address.ts";
+import { bracketed, formatAddress, parseAddress as parseIp } from "../../wire/address.ts";
 import type { Parsed } from "./parsed.ts";
 
 export type AddressFamily = "ipv4" | "ipv6";
@@ -124,7 +124,7 @@ export function formatListen({
 }: ServiceKey & { readonly lastPort?: number }): string {
   if (protocol === "fwmark") return `${address.includes(":") ? "fwmark6" : "fwmark"}://${mark}`;
   const ports = port === 0 ? "*" : lastPort === undefined ? `${port}` : `${port}-${lastPort}`;
-  return `${protocol}://${address.includes(":") ? `[${address}]` : address}:${ports}`;
+  return `${protocol}://${bracketed(address)}:${ports}`;
 }
 
 /** Port of a server that names none: the service's, or 0, the client's, where the service has more than one. */
@@ -137,7 +137,6 @@ function parsePort(text: string): number | undefined {
 }
 
 /** `ADDRESS:PORT`, IPv6 in brackets. */
-export const formatEndpoint = (address: string, port: number): string =>
-  address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+export const formatEndpoint = (address: string, port: number): string => `${bracketed(address)}:${port}`;
 
 const isIpv6 = (text: string): boolean => parseIp(text)?.family === 6;

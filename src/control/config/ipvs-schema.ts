@@ -3,9 +3,7 @@ import { seconds } from "../../base/environment.ts";
 import { IPVS_DEFAULTS } from "../../nat/ipvs-settings.ts";
 import type { Parsed } from "./parsed.ts";
 import { DURATION_PATTERN, DURATION_SECONDS_MAX, parseDuration } from "./quantity.ts";
-import { duration, leaf, mapping, numeral, whole } from "./value.ts";
-
-const INT31_MAX = 2_147_483_647;
+import { duration, INT31_MAX, leaf, mapping, numeral, whole } from "./value.ts";
 
 const onOff = (description: string) => numeral([0, 1], description);
 const defence = (description: string) =>

@@ -8,11 +8,9 @@ import type { Parsed } from "./parsed.ts";
 import { DURATION_PATTERN, DURATION_SECONDS_MAX, parseDuration } from "./quantity.ts";
 import { sourcePool } from "./rule-schema.ts";
 import { schedulerName } from "./scheduler-schema.ts";
-import { choice, duration, leaf, list, mapping, textLeaf, whole, yesOrNo } from "./value.ts";
+import { choice, duration, INT31_MAX, leaf, list, mapping, textLeaf, whole, yesOrNo } from "./value.ts";
 
 export const SERVERS_PER_SERVICE_MAX = 4096;
-/** Counts and weights are 31-bit, as in IPVS's netlink interface. */
-const INT31_MAX = 2_147_483_647;
 /** What ipvsadm's -p means without a number. */
 const PERSISTENCE_SECONDS = seconds(360);
 

@@ -14,6 +14,9 @@ import {
   SIZE_PATTERN,
 } from "./quantity.ts";
 
+/** Counts and weights are 31-bit, as in IPVS's netlink interface. */
+export const INT31_MAX = 2_147_483_647;
+
 export type JsonSchemaPart = Readonly<Record<string, unknown>>;
 
 /** A value read by a parser of ours; `json` is what the published schema says of it. */

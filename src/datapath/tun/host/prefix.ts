@@ -1,5 +1,6 @@
 /** Subnets as text: is an address inside one? For the host's set-up, not for packets. */
 import { type Address, type Family, formatAddress } from "../../../wire/address.ts";
+import { prefixMask } from "../../../wire/prefix.ts";
 import { knownAddress } from "../netlink/message.ts";
 
 export interface Prefix {
@@ -55,9 +56,7 @@ export const overlaps = (a: Prefix, b: Prefix): boolean =>
 export const formatPrefix = ({ family, address, prefixLength }: Prefix): string =>
   `${formatAddress(family, masked(knownAddress(address), prefixLength))}/${prefixLength}`;
 
-function masked({ words }: Address, prefixLength: number): number[] {
-  return [...words].map((word, i) => {
-    const bits = Math.min(32, Math.max(0, prefixLength - 32 * i));
-    return bits === 0 ? 0 : word & (-1 << (32 - bits));
-  });
+function masked({ family, words }: Address, prefixLength: number): number[] {
+  const mask = prefixMask(family, prefixLength);
+  return [...words].map((word, i) => word & mask[i]!);
 }
