@@ -3,6 +3,7 @@
  * lvs_timeouts of global_defs. What watches the servers has no counterpart in this version: every server counts as up.
  */
 import { isIPv4 } from "node:net";
+import { PERSISTENCE_SECONDS } from "../../control/config/quantity.ts";
 import type { ServiceAttributes } from "../../control/edit.ts";
 import type { SchedulerFlag, ServiceKey, ServiceProtocol } from "../../nat/configuration.ts";
 import { SCHEDULERS } from "../../schedulers/registry.ts";
@@ -12,8 +13,6 @@ import { parseSchedulerFlags } from "../vsadm/scheduler-flags.ts";
 import { AS_MASQUERADING, type ImportedLine } from "./imported-line.ts";
 import { parseKeepalived, type Statement } from "./keepalived-text.ts";
 
-/** Of a bare persistence_timeout. */
-const PERSISTENCE_SECONDS = 360;
 const RANGE_ADDRESSES_MAX = 4096;
 
 const NO_PROTOCOL = "it names no protocol: becomes tcp (keepalived 2.2 takes UDP, later versions TCP)";

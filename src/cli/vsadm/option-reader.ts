@@ -1,6 +1,7 @@
 /** Options of one command line, read one after the other, because some depend on those in front of them. */
 import { isIPv4, isIPv6 } from "node:net";
 import { seconds } from "../../base/environment.ts";
+import { DURATION_SECONDS_MAX, PERSISTENCE_SECONDS } from "../../control/config/quantity.ts";
 import type { ServiceAttributes } from "../../control/edit.ts";
 import type {
   DestinationConfig,
@@ -33,9 +34,6 @@ export type ListSubject =
   | { readonly kind: "service"; readonly service: ServiceKey };
 
 const INT_MAX = 2 ** 31 - 1;
-const TIMEOUT_SECONDS_MAX = 86_400 * 31;
-/** What a bare -p means; the manual page says 300. */
-const PERSISTENT_SECONDS_DEFAULT = 360;
 const SYNC_BYTES_MAX = 65_535 - 20 - 8;
 const SERVICE_PROTOCOLS = { "tcp-service": "tcp", "udp-service": "udp", "sctp-service": "sctp" } as const;
 const ANY_ADDRESS = { 4: "0.0.0.0", 6: "::" } as const;
@@ -95,7 +93,7 @@ export class OptionReader {
         this.#flagsText = text; // they mean what the scheduler, which may come later, makes of them
         break;
       case "persistent": {
-        const timeout = value === undefined ? PERSISTENT_SECONDS_DEFAULT : timeoutSeconds(value, 1);
+        const timeout = value === undefined ? PERSISTENCE_SECONDS : timeoutSeconds(value, 1);
         this.#persistence = { timeout: seconds(timeout) };
         break;
       }
@@ -252,7 +250,7 @@ export class OptionReader {
 
 /** @throws Refusal */
 export const timeoutSeconds = (text: string, min: number): number =>
-  numberOr(text, min, TIMEOUT_SECONDS_MAX, `invalid timeout value \`${text}' specified`);
+  numberOr(text, min, DURATION_SECONDS_MAX, `invalid timeout value \`${text}' specified`);
 
 function numberOr(text: string, min: number, max: number, complaint: string): number {
   const number = readNumber(text, min, max);

@@ -9,6 +9,8 @@ export const SIZE_PATTERN = "^\\d+(B|KiB|MiB|GiB)$";
 
 /** Longest accepted time-out, 31 days: IPVS's own bound. */
 export const DURATION_SECONDS_MAX = 2_678_400;
+/** Of persistence without a number: what ipvsadm's bare -p does; its manual page says 300. */
+export const PERSISTENCE_SECONDS = 360;
 
 const DURATION_WANTED = `a time from 1 second to 31 days: seconds as a whole number, or text such as "90s", "15m", "1h30m"`;
 

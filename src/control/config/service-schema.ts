@@ -5,14 +5,12 @@ import { APPLICATION_NAMES, REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../../nat/
 import { parseAddress } from "../../wire/address.ts";
 import { LISTEN_PATTERN, parseEndpoint, parseListen, SERVER_PATTERN } from "./endpoint.ts";
 import type { Parsed } from "./parsed.ts";
-import { DURATION_PATTERN, DURATION_SECONDS_MAX, parseDuration } from "./quantity.ts";
+import { DURATION_PATTERN, DURATION_SECONDS_MAX, PERSISTENCE_SECONDS, parseDuration } from "./quantity.ts";
 import { sourcePool } from "./rule-schema.ts";
 import { schedulerName } from "./scheduler-schema.ts";
 import { choice, duration, INT31_MAX, leaf, list, mapping, textLeaf, whole, yesOrNo } from "./value.ts";
 
 export const SERVERS_PER_SERVICE_MAX = 4096;
-/** What ipvsadm's -p means without a number. */
-const PERSISTENCE_SECONDS = seconds(360);
 
 const serverAddress = textLeaf(
   {
@@ -84,7 +82,7 @@ const persistence = z.union([
   mapping(
     {
       timeout: duration("How long a client stays with its server after its last new connection.").default(
-        PERSISTENCE_SECONDS,
+        seconds(PERSISTENCE_SECONDS),
       ),
       netmask: netmask.exactOptional(),
       engine: choice(["sip"], "sip: the Call-ID of SIP over UDP pins, too.").exactOptional(),
