@@ -16,8 +16,8 @@ import { destination, service } from "../../test/support/replayed.ts";
 import { Stage } from "../../test/support/stage.ts";
 import type { ServiceConfig } from "../nat/configuration.ts";
 import { Gso } from "../wire/packet.ts";
-import { DIALOGUES_MAX } from "./engine.ts";
-import { LINE_BYTES_MAX, PIECES_MAX } from "./stream.ts";
+import { DIALOGUES_MAX } from "./engine/engine.ts";
+import { LINE_BYTES_MAX, PIECES_MAX } from "./engine/stream.ts";
 
 const VIP = "202.103.106.5";
 const CLIENT = "202.100.1.2";

@@ -6,7 +6,7 @@
  * (RFC 1123 section 4.1.2.6).
  */
 import { formatAddress, parseAddress } from "../wire/address.ts";
-import type { Dialogue, LineModule } from "./line-module.ts";
+import type { Dialogue, LineModule } from "./engine/line-module.ts";
 
 /** What a dialogue remembers: what was asked for, and two promises. */
 const Asked = { passive: 1, extended: 2, long: 4, encryption: 16 } as const;

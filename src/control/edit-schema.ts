@@ -3,8 +3,9 @@
  * schedulers and engines, weights and thresholds are judged there too, because IPVS has errors of its own for them.
  */
 import * as z from "zod";
+import { APPLICATION_NAMES } from "../alg/registry.ts";
 import { seconds } from "../base/environment.ts";
-import { APPLICATION_NAMES, REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../nat/configuration.ts";
+import { REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../nat/configuration.ts";
 import { describeValue, formatPath, type PathSegment } from "./config/issue.ts";
 import { SOURCE_ADDRESSES_MAX } from "./config/network.ts";
 import type { Parsed } from "./config/parsed.ts";

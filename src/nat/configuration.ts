@@ -37,9 +37,23 @@ export type SchedulerFlag = (typeof SCHEDULER_FLAGS)[number];
 export const REMOVAL_POLICIES = ["drain", "drop", "reset", "expire", "reschedule"] as const;
 export type RemovalPolicy = (typeof REMOVAL_POLICIES)[number];
 
-/** Application modules, for protocols that have addresses in their payload. */
-export const APPLICATION_NAMES = ["ftp"] as const;
-export type ApplicationName = (typeof APPLICATION_NAMES)[number];
+/** Of an application module, for protocols that have addresses in their payload. Which there are is for `alg/` to say. */
+export type ApplicationName = string;
+
+/** What a service or a masquerade rule may tell its module; every module obeys only what it knows. */
+export interface ApplicationOptions {
+  /** ftp: ports of passive transfers that go to the server of the control connection once that one is encrypted. */
+  readonly passivePorts?: readonly PassivePorts[];
+  /** rpc: the programs that clients may be told the ports of. Default: all. */
+  readonly programs?: readonly number[];
+  /** Hosts may announce addresses that are not their own (transfers between two servers, media of another host). */
+  readonly isLoose?: boolean;
+}
+
+export interface PassivePorts extends PortRange {
+  /** Server they are for; default: every one. */
+  readonly server?: string;
+}
 
 export interface PersistenceConfig {
   /** Life of a template after its last new connection, 1..2678400. */

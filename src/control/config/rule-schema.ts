@@ -1,6 +1,6 @@
 /** The `marks` and `masquerade` parts of a configuration file. */
 
-import { APPLICATION_NAMES } from "../../nat/configuration.ts";
+import { APPLICATION_NAMES } from "../../alg/registry.ts";
 import { MARK_MAX, SERVICE_PROTOCOLS } from "./endpoint.ts";
 import {
   POOL_PATTERN,

@@ -1,7 +1,8 @@
 /** The `services` part of a configuration file. */
 import * as z from "zod";
+import { APPLICATION_NAMES } from "../../alg/registry.ts";
 import { seconds } from "../../base/environment.ts";
-import { APPLICATION_NAMES, REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../../nat/configuration.ts";
+import { REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../../nat/configuration.ts";
 import { parseAddress } from "../../wire/address.ts";
 import { LISTEN_PATTERN, parseEndpoint, parseListen, SERVER_PATTERN } from "./endpoint.ts";
 import type { Parsed } from "./parsed.ts";

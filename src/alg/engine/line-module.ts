@@ -1,5 +1,5 @@
 /** What a module of a protocol made of text lines says: which lines matter, and what follows from them. */
-import type { ApplicationName } from "../nat/configuration.ts";
+import type { ApplicationName } from "../../nat/configuration.ts";
 
 export interface LineModule {
   readonly name: ApplicationName;

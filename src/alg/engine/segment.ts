@@ -17,10 +17,10 @@ import {
   renumber,
   SackWalk,
   tcpHeaderBytes,
-} from "../nat/tcp-segment.ts";
-import { fold, pseudoHeaderSum4, pseudoHeaderSum6, sum } from "../wire/checksum.ts";
-import { type Flow, Protocol } from "../wire/flow.ts";
-import { Gso, type Packet } from "../wire/packet.ts";
+} from "../../nat/tcp-segment.ts";
+import { fold, pseudoHeaderSum4, pseudoHeaderSum6, sum } from "../../wire/checksum.ts";
+import { type Flow, Protocol } from "../../wire/flow.ts";
+import { Gso, type Packet } from "../../wire/packet.ts";
 import {
   TCP_ACKNOWLEDGMENT_AT,
   TCP_DATA_OFFSET_AT,
@@ -28,7 +28,7 @@ import {
   TCP_SEQUENCE_AT,
   TCP_URGENT_AT,
   TcpFlag,
-} from "../wire/tcp.ts";
+} from "../../wire/tcp.ts";
 import { LINE_BYTES_MAX, PIECE_BYTES_MAX, type Stream } from "./stream.ts";
 
 /** IP packets that every path takes. */

@@ -2,18 +2,18 @@
  * The engine of the application modules: which connection has which, and its packets through its streams. Dialogues are
  * made when they are first needed and used again, DIALOGUES_MAX of them; a connection finds its own by a word of its entry.
  */
-import type { ApplicationName } from "../nat/configuration.ts";
-import { ConnectionFlag, type ConnectionTable } from "../nat/connection-table.ts";
+import type { ApplicationName } from "../../nat/configuration.ts";
+import { ConnectionFlag, type ConnectionTable } from "../../nat/connection-table.ts";
 import type {
   ApplicationHost,
   Applications,
   ApplicationsFactory,
   ApplicationUsage,
-} from "../nat/contracts/application.ts";
-import type { Expectations } from "../nat/expectations.ts";
-import { TCP_STATE } from "../nat/protocol/tcp.ts";
-import type { Flow } from "../wire/flow.ts";
-import type { Packet } from "../wire/packet.ts";
+} from "../../nat/contracts/application.ts";
+import type { Expectations } from "../../nat/expectations.ts";
+import { TCP_STATE } from "../../nat/protocol/tcp.ts";
+import type { Flow } from "../../wire/flow.ts";
+import type { Packet } from "../../wire/packet.ts";
 import type { LineModule } from "./line-module.ts";
 import { passSegment } from "./segment.ts";
 import type { Stream } from "./stream.ts";

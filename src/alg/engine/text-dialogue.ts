@@ -1,9 +1,9 @@
 /** A connection whose protocol is made of text lines: its two streams, its module at work, what it announced. */
 
-import { ConnectionFlag, type ConnectionTable } from "../nat/connection-table.ts";
-import type { ApplicationCounters } from "../nat/contracts/application.ts";
-import { ANNOUNCED_PORT_MIN, type Expectations } from "../nat/expectations.ts";
-import { formatAddress } from "../wire/address.ts";
+import { ConnectionFlag, type ConnectionTable } from "../../nat/connection-table.ts";
+import type { ApplicationCounters } from "../../nat/contracts/application.ts";
+import { ANNOUNCED_PORT_MIN, type Expectations } from "../../nat/expectations.ts";
+import { formatAddress } from "../../wire/address.ts";
 import type { Dialogue, LineModule, LineRule } from "./line-module.ts";
 import { type LineReader, PIECE_BYTES_MAX, Stream } from "./stream.ts";
 

@@ -1,0 +1,137 @@
+/**
+ * What an application module is: it finds addresses and ports in what the two hosts say, has them changed, and says which
+ * connections follow. Everything else is the engine's: order and segments, numbers, lengths and checksums, public ports,
+ * what is expected, and the guards (docs/applications.md).
+ *
+ * Two situations, one way to write a module. The server is behind a virtual address, or the client goes out through a
+ * masquerade rule. Either way each side has an *own* endpoint and a *shown* one, which the other side knows it by. They
+ * differ for the side that is *hidden*. What a host says of itself has to become what is shown of it; what it says of the
+ * other side, to whom it knows by what is shown, has to become what that one's own is.
+ */
+import type { ApplicationName, ApplicationOptions } from "../../nat/configuration.ts";
+import type { Unit } from "./unit.ts";
+
+/** Who opened the connection, and who was reached. */
+export type Side = "client" | "server";
+export type Transport = "tcp" | "udp" | "sctp";
+
+export const opposite = (side: Side): Side => (side === "client" ? "server" : "client");
+
+export interface ApplicationModule {
+  readonly name: ApplicationName;
+  /** What its connections are of. */
+  readonly transports: readonly Transport[];
+  /** The protocol's ports, for connections that a masquerade rule's modules are for. */
+  readonly ports: readonly number[];
+  /** Announcements that may wait at a time, 0..64; another one takes the place of the oldest. */
+  readonly expectationsMax: number;
+  /** How a TCP stream is cut into units. Required with "tcp" unless the module reads nothing. */
+  readonly stream?: StreamShape;
+  /** A connection begins; what follows from that alone. */
+  begin?(dialogue: Dialogue): void;
+  /**
+   * Read a whole unit, of either side, and change it. SCTP: a unit is the packet from its common header on.
+   * May allocate, must be bounded by the unit's length, and should not throw: then the connection is passed on unread.
+   */
+  read(unit: Unit, from: Side, dialogue: Dialogue): void;
+}
+
+export interface StreamShape {
+  /** Longer units are passed on unread. 16..16384; two buffers a direction are as large, and `PIECE_GROWTH_BYTES` more. */
+  readonly unitBytesMax: number;
+  /**
+   * How long is the unit that begins like this?
+   * @param unit - its beginning, at least one byte. Asked again with more bytes as long as the answer is 0.
+   * @returns its bytes, which may be more than there are; 0: cannot be told yet; negative: so many bytes are no unit,
+   *   and pass unread; UNREADABLE: everything from here on is
+   */
+  measure(unit: Unit, from: Side, dialogue: Dialogue): number;
+  /**
+   * May a unit with this beginning have to be changed? Then the beginning must wait for its end. Once false, it stays so.
+   * Not asked when the whole unit came at once.
+   */
+  mayChange(unit: Unit, from: Side, dialogue: Dialogue): boolean;
+}
+
+/** Of StreamShape.measure: nothing is read any more. */
+export const UNREADABLE = -Infinity;
+
+/** A connection, as its module sees it. */
+export interface Dialogue {
+  /** The module's own memory, 0 at the beginning. */
+  memory: number;
+  /** And more of it: DIALOGUE_WORDS words. */
+  readonly words: Int32Array;
+  readonly options: ApplicationOptions;
+  readonly family: 4 | 6;
+  readonly transport: Transport;
+  /** Does the other side know this one by another address, or another port? */
+  isHidden(side: Side): boolean;
+  /** Textual, IPv6 without brackets. */
+  ownAddress(side: Side): string;
+  shownAddress(side: Side): string;
+  ownPort(side: Side): number;
+  shownPort(side: Side): number;
+  /** First word of the address, as signed as all words are: all of an IPv4 one. */
+  ownWord(side: Side): number;
+  shownWord(side: Side): number;
+  /**
+   * This side says that it listens; the other one, or anyone, may connect to it.
+   * @returns the port where that one finds it, to be written in place of the announced one; 0: refused, or nothing is to
+   *   be done, because the other side reaches it without our help: leave what was said as it is
+   */
+  listens(side: Side, announcement: Announcement): number;
+  /** Everything it announced on this port is over. */
+  withdraw(side: Side, protocol: AnnouncedProtocol, ownPort: number): void;
+  /** The own port of what this side announced and is shown on this port; 0: it announced none. */
+  ownPortOf(side: Side, protocol: AnnouncedProtocol, shownPort: number): number;
+  /** Likewise the port it is shown on. */
+  shownPortOf(side: Side, protocol: AnnouncedProtocol, ownPort: number): number;
+  /**
+   * The virtual port of the TCP connection between this connection's server and client that has these ports at the server
+   * and there towards the client; 0: there is none.
+   */
+  virtualPortBetween(serverPort: number, clientPort: number): number;
+  /** What follows is encrypted: pass it on unread. */
+  stepAside(): void;
+  /** Nothing follows that matters: pass it on unread, without counting it as encrypted. */
+  passUnread(): void;
+}
+
+export const DIALOGUE_WORDS = 32;
+
+/** gre: PPTP's enhanced GRE; a port is the call ID by which packets find who announced it. */
+export type AnnouncedProtocol = "tcp" | "udp" | "gre";
+
+export interface Announcement {
+  readonly protocol: AnnouncedProtocol;
+  /** 1..65535; below 1024 it is refused, unless `isLowAllowed` (and for gre). */
+  readonly port: number;
+  /** Last own port of a range that begins at `port`: each is shown on the same number, or where `opener` says. */
+  readonly lastPort?: number;
+  /** Public port to try first. Default: `port`. */
+  readonly preferredPort?: number;
+  /** As it was said: must be the side's own or shown address, or it is refused as foreign. Default: not said. */
+  readonly address?: string;
+  /** Two ports, `port` and the next, are shown on two neighbours that begin with an even one: RTP and RTCP. */
+  readonly isPair?: boolean;
+  /** Who may connect. Default: the other side's address only. */
+  readonly from?: "peer" | "anyone";
+  /**
+   * Any number of connections, as long as this one lives. Default: one, within the timeout `listen`, which keeps this one
+   * alive.
+   */
+  readonly isLasting?: boolean;
+  /** Life of a lasting one; default: as long as this connection. 1..86400 */
+  readonly seconds?: number;
+  /**
+   * A client listens that is not hidden: the port its server appears to connect from. "same": the server's own, or what was
+   * announced for it; default.
+   */
+  readonly appearsFrom?: number | "same";
+  /** A server listens: it may be another server of the service, `address` says which. */
+  readonly isFellowAllowed?: boolean;
+  readonly isLowAllowed?: boolean;
+  /** Module for the connection; TCP and UDP, one port. Default: none. */
+  readonly module?: ApplicationName;
+}
