@@ -16,8 +16,9 @@ import { destination, service } from "../../test/support/replayed.ts";
 import { Stage } from "../../test/support/stage.ts";
 import type { ServiceConfig } from "../nat/configuration.ts";
 import { Gso } from "../wire/packet.ts";
-import { DIALOGUES_MAX } from "./engine/engine.ts";
-import { LINE_BYTES_MAX, PIECES_MAX } from "./engine/stream.ts";
+import { STREAM_BYTES_MAX } from "./engine/engine.ts";
+import { LINE_BYTES_MAX } from "./engine/line-module.ts";
+import { PIECES_MAX, streamBytes } from "./engine/stream.ts";
 
 const VIP = "202.103.106.5";
 const CLIENT = "202.100.1.2";
@@ -421,8 +422,9 @@ test("a group of acknowledgments names no bytes that the server never sent", () 
 });
 
 test("more connections than the engine keeps are passed on unread, and counted", () => {
-  stage = new Stage([FTP], { connectionsMax: DIALOGUES_MAX + 16 });
-  for (let i = 0; i < DIALOGUES_MAX + 2; i++)
+  const dialoguesMax = Math.floor(STREAM_BYTES_MAX / (2 * streamBytes(LINE_BYTES_MAX)));
+  stage = new Stage([FTP], { connectionsMax: dialoguesMax + 16 });
+  for (let i = 0; i < dialoguesMax + 2; i++)
     stage.send(tcp({ from: `10.${i >> 14}.1.1:${1024 + (i & 0x3fff)}`, to: `${VIP}:21`, flags: "S" }));
   expect(counters().unattended).toBe(2);
 }, 60_000);

@@ -6,7 +6,8 @@
  * (RFC 1123 section 4.1.2.6).
  */
 import { formatAddress, parseAddress } from "../wire/address.ts";
-import type { Dialogue, LineModule } from "./engine/line-module.ts";
+import { lineModule } from "./engine/line-module.ts";
+import type { Dialogue } from "./engine/module.ts";
 
 /** What a dialogue remembers: what was asked for, and two promises. */
 const Asked = { passive: 1, extended: 2, long: 4, encryption: 16 } as const;
@@ -20,7 +21,7 @@ const LONG_PORT_COMMAND = /^LPRT +[\d,]+\s*$/i;
 const EXTENDED_PORT = /^(EPRT +)([!-~])([12])\2([\d.:A-F]{2,45})\2(\d{1,5})\2(?=\s*$)/i;
 const EXTENDED_REPLY = /\(([!-~])([12]?)\1([\d.:A-F]{0,45})\1(\d{1,5})\1\)/i;
 
-export const ftp: LineModule = {
+export const ftp = lineModule({
   name: "ftp",
   ports: [21],
   // A second one makes the server forget the first.
@@ -29,17 +30,17 @@ export const ftp: LineModule = {
     { from: "client", lead: "PASV", read: (_, dialogue) => ask(dialogue, Asked.passive) },
     { from: "client", lead: "LPSV", read: (_, dialogue) => ask(dialogue, Asked.long) },
     { from: "client", lead: "EPSV", read: extendedPassive },
-    { from: "client", lead: "PORT", hasAddress: true, read: port },
-    { from: "client", lead: "EPRT", hasAddress: true, read: extendedPort },
-    { from: "client", lead: "LPRT", hasAddress: true, read: longPort },
+    { from: "client", lead: "PORT", names: "own", read: port },
+    { from: "client", lead: "EPRT", names: "own", read: extendedPort },
+    { from: "client", lead: "LPRT", names: "own", read: longPort },
     { from: "client", lead: "AUTH", read: (_, dialogue) => remember(dialogue, Asked.encryption) },
-    { from: "server", lead: "227", hasAddress: true, read: passiveReply },
-    { from: "server", lead: "228", hasAddress: true, read: longReply },
-    { from: "server", lead: "229", hasAddress: true, read: extendedReply },
+    { from: "server", lead: "227", names: "own", read: passiveReply },
+    { from: "server", lead: "228", names: "own", read: longReply },
+    { from: "server", lead: "229", names: "own", read: extendedReply },
     { from: "server", lead: "234", read: encryptionReply },
     { from: "server", lead: "334", read: encryptionReply },
   ],
-};
+});
 
 function remember(dialogue: Dialogue, asked: number): undefined {
   dialogue.memory |= asked;
@@ -132,9 +133,12 @@ function clientReplaced(
   // A client that asks to be called does not wait for where to call, and who promised not to ask does not ask.
   if (end?.address === undefined || (dialogue.memory & ONLY_EXTENDED) !== 0) return undefined;
   dialogue.memory &= ~(Asked.passive | Asked.extended | Asked.long);
-  const toPort = dialogue.clientListens(end.address, end.port);
+  const { address, port } = end;
+  // As in IPVS, the server's connection appears to come from the port in front of the control connection's.
+  const appearsFrom = Math.max(1, dialogue.shownPort("server") - 1);
+  const toPort = dialogue.listens("client", { protocol: "tcp", address, port, appearsFrom });
   if (toPort === 0) return undefined;
-  return line.replace(found[0], () => format(dialogue.clientAddress, toPort));
+  return line.replace(found[0], () => format(dialogue.shownAddress("client"), toPort));
 }
 
 function serverReplaced(
@@ -145,9 +149,10 @@ function serverReplaced(
   format: Format,
 ): string | undefined {
   if (end === undefined) return undefined;
-  const toPort = dialogue.serverListens(end.address ?? dialogue.virtualAddress, end.port);
+  const { address = dialogue.shownAddress("server"), port } = end;
+  const toPort = dialogue.listens("server", { protocol: "tcp", address, port });
   if (toPort === 0) return undefined;
-  return line.replace(found, () => format(dialogue.virtualAddress, toPort));
+  return line.replace(found, () => format(dialogue.shownAddress("server"), toPort));
 }
 
 function endOf(address: string, port: number): End | undefined {

@@ -1,9 +1,14 @@
 /** Every application module there is. */
 import type { ApplicationsFactory } from "../nat/contracts/application.ts";
 import { applicationsOf } from "./engine/engine.ts";
+import type { ApplicationModule, Transport } from "./engine/module.ts";
 import { ftp } from "./ftp.ts";
 
-const MODULES = [ftp];
+const MODULES: readonly ApplicationModule[] = [ftp];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);
+
+/** What connections the module of this name is for; undefined: there is none. */
+export const transportsOf = (name: string): readonly Transport[] | undefined =>
+  MODULES.find((module) => module.name === name)?.transports;

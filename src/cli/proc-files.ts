@@ -107,13 +107,12 @@ export const procApplications = ({ services, applications }: DirectorStatus): st
   lines(
     "prot port    usecnt name",
     ...applications.flatMap(({ name, ports }) => {
-      const configured = services
-        .filter(({ app, port }) => app === name && port !== 0)
-        .map(({ port }) => port);
-      const all = [...new Set([...configured, ...ports.map(({ port }) => port)])];
-      return all.map((port) => {
-        const count = ports.find((one) => one.port === port)?.connections ?? 0;
-        return `TCP  ${String(port).padEnd(7)} ${String(count).padEnd(6)} ${name.padEnd(17)}`;
+      const configured = services.filter(({ app, port }) => app === name && port !== 0);
+      const all = new Set([...configured, ...ports].map(({ protocol, port }) => `${protocol} ${port}`));
+      return [...all].map((key) => {
+        const [protocol = "", port = ""] = key.split(" ");
+        const count = ports.find((one) => key === `${one.protocol} ${one.port}`)?.connections ?? 0;
+        return `${protocol.toUpperCase().padEnd(4)} ${port.padEnd(7)} ${String(count).padEnd(6)} ${name.padEnd(17)}`;
       });
     }),
   );

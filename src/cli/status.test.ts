@@ -54,7 +54,7 @@ const services: readonly ServiceStatus[] = [
 ];
 
 const NOTHING_DONE = {
-  rewritten: 0, announced: 0, begun: 0, foreign: 0, lowPort: 0, noPlace: 0, badChecksum: 0, outOfOrder: 0, unacknowledged: 0,
+  rewritten: 0, announced: 0, begun: 0, foreign: 0, lowPort: 0, noPlace: 0, noRoom: 0, badChecksum: 0, outOfOrder: 0, unacknowledged: 0,
   encrypted: 0, unattended: 0, failed: 0,
 }; // biome-ignore format: data
 const status: Status = {
@@ -73,7 +73,7 @@ const status: Status = {
     { name: "secure_tcp", mode: 1 },
   ],
   applications: [
-    { name: "ftp", ports: [{ port: 21, connections: 2 }, { port: 2121, connections: 1 }], counters: { ...NOTHING_DONE, rewritten: 4, lowPort: 1 } },
+    { name: "ftp", ports: [{ protocol: "tcp", port: 21, connections: 2 }, { protocol: "tcp", port: 2121, connections: 1 }], counters: { ...NOTHING_DONE, rewritten: 4, lowPort: 1 } },
   ],
   manual: [
     { subject: "server 10.0.0.1:80 of tcp 192.0.2.1:80", what: "weight 1 -> 0", since: SINCE },

@@ -119,6 +119,7 @@ const WHAT_MODULES_DID: Readonly<Record<string, string>> = {
   foreign: "refused for another host's address",
   lowPort: "refused for a port below 1024",
   noPlace: "refused for lack of room",
+  noRoom: "not changed for lack of room",
   badChecksum: "dropped for a wrong checksum",
   outOfOrder: "dropped out of order",
   unacknowledged: "dropped behind too much unacknowledged",

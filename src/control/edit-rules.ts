@@ -1,4 +1,5 @@
 /** What IPVS accepts of an edit, with its errors; and what else a user-space NAT director cannot do. */
+import { transportsOf } from "../alg/registry.ts";
 import { REMOVAL_POLICIES, type ServiceConfig, type ServiceKey } from "../nat/configuration.ts";
 import { isSameService, nameOf } from "../nat/virtual-service.ts";
 import { parseAddress as parseIp } from "../wire/address.ts";
@@ -100,7 +101,13 @@ export function checkService(
   require(!isOnePacket ||
     fullNat === undefined, "EINVAL", "one-packet scheduling and FullNAT exclude each other");
   require(!proxyProtocol || protocol === "tcp", "EINVAL", "the PROXY protocol is for TCP services only");
-  require(!app || protocol === "tcp", "EINVAL", "application modules are for TCP services only");
+  const transports = app === undefined ? undefined : transportsOf(app);
+  require(protocol === "fwmark" ||
+    transports === undefined ||
+    transports.includes(
+      protocol,
+    ), "EINVAL", `the module ${app} is for ${transports?.join(" and ").toUpperCase()} services only`);
+  require(!app || !isOnePacket, "EINVAL", "application modules and one-packet scheduling exclude each other");
   require(!app || !proxyProtocol, "EINVAL", "application modules and the PROXY protocol exclude each other");
   require(removal === undefined ||
     REMOVAL_POLICIES.includes(

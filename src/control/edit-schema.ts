@@ -6,6 +6,7 @@ import * as z from "zod";
 import { APPLICATION_NAMES } from "../alg/registry.ts";
 import { seconds } from "../base/environment.ts";
 import { REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../nat/configuration.ts";
+import { PASSIVE_RANGES_MAX, PROGRAMS_MAX } from "./config/application-schema.ts";
 import { describeValue, formatPath, type PathSegment } from "./config/issue.ts";
 import { SOURCE_ADDRESSES_MAX } from "./config/network.ts";
 import type { Parsed } from "./config/parsed.ts";
@@ -50,6 +51,14 @@ export const serviceValuesShape = {
   }).optional(),
   proxyProtocol: choice(["v2"], "Version.").optional(),
   app: choice(APPLICATION_NAMES, "Module.").optional(),
+  appOptions: record({
+    passivePorts: list(
+      record({ server: text.optional(), first: number, last: number }),
+      PASSIVE_RANGES_MAX,
+      "FTP.",
+    ).optional(),
+    programs: list(number, PROGRAMS_MAX, "RPC.").optional(),
+  }).optional(),
 };
 
 export const serverKeyShape = { address: text, port: number };

@@ -168,13 +168,14 @@ function editService(layers: Layers, service: ServiceAttributes, since: string):
   const place = placeOf(layers, attempt, service);
   const { key, file, manual } = place;
   const current = existing(attempt, place);
-  const { lastPort, removal, fullNat, proxyProtocol, app } = current;
+  const { lastPort, removal, fullNat, proxyProtocol, app, appOptions } = current;
   const values = serviceValues({
     lastPort,
     removal,
     fullNat,
     proxyProtocol,
     app,
+    appOptions,
     ...withoutAbsent(service),
   } as ServiceAttributes);
   if (values.lastPort !== lastPort) {

@@ -167,6 +167,7 @@ const SERVICE_LABELS: Readonly<Record<keyof ServiceValues, string>> = {
   fullNat: "FullNAT",
   proxyProtocol: "PROXY protocol",
   app: "application module",
+  appOptions: "options of the application module",
 };
 
 function serviceValue(name: keyof ServiceValues, value: ServiceValues[keyof ServiceValues]) {
@@ -187,6 +188,8 @@ function serviceValueText(
     }
     case "isOnePacket":
       return "on";
+    case "appOptions":
+      return JSON.stringify(value);
     default:
       return Array.isArray(value) ? value.join(",") : String(value);
   }

@@ -66,7 +66,7 @@ export const NOTHING_MANUAL: ManualLayer = { services: [] };
 /** In the order in which they are shown. */
 export const SERVICE_VALUES = [
   "scheduler", "schedulerFlags", "persistence", "isOnePacket", "lastPort", "removal", "fullNat", "proxyProtocol",
-  "app",
+  "app", "appOptions",
 ] as const satisfies readonly (keyof ServiceValues)[]; // biome-ignore format: a list to read
 export const SERVER_VALUES = [
   "weight",
@@ -79,7 +79,7 @@ export const isSameServer = (a: ServerKey, b: ServerKey): boolean =>
 
 /** A service's values in the one form that can be compared: what is at its default is absent. */
 export function serviceValues(service: ServiceAttributes): ServiceValues {
-  const { scheduler, schedulerFlags = [], persistence, isOnePacket, lastPort, removal, fullNat, proxyProtocol, app } =
+  const { scheduler, schedulerFlags = [], persistence, isOnePacket, lastPort, removal, fullNat, proxyProtocol, app, appOptions } =
     service; // biome-ignore format: a list to read
   return {
     scheduler,
@@ -93,6 +93,7 @@ export function serviceValues(service: ServiceAttributes): ServiceValues {
     ...(fullNat && { fullNat }),
     ...(proxyProtocol && { proxyProtocol }),
     ...(app && { app }),
+    ...(appOptions && { appOptions }),
   };
 }
 

@@ -5,7 +5,7 @@
 
 import type { CallTable } from "./call-table.ts";
 import type { ConnectionTable } from "./connection-table.ts";
-import { ConnectionFlag, TICK_MS } from "./connection-table.ts";
+import { BOUND_TICKS, ConnectionFlag, TICK_MS } from "./connection-table.ts";
 import type { Destination } from "./destination.ts";
 import type { ServiceBook } from "./service-book.ts";
 import type { SourceAddresses } from "./source-addresses.ts";
@@ -21,6 +21,8 @@ export class Bindings {
   onProlonged: ((record: number, nowTick: number) => void) | undefined;
   /** Told of entries that go and that the application modules have to do with: read by one, or expected. */
   onApplicationEnd: ((record: number) => void) | undefined;
+  /** Told of entries whose time is up, that have an application module, and on which others hang. */
+  onApplicationExpiry: ((record: number) => void) | undefined;
   readonly #table: ConnectionTable;
   readonly #services: ServiceBook;
   readonly #sources: SourceAddresses;
@@ -73,6 +75,12 @@ export class Bindings {
    */
   expire(record: number, nowTick: number): boolean {
     const table = this.#table;
+    if (table.controlledCount(record) > 0 && table.hasFlag(record, ConnectionFlag.application))
+      this.onApplicationExpiry?.(record);
+    if (table.controlledCount(record) === 0 && table.timeout(record) === BOUND_TICKS) {
+      table.touch(record, nowTick);
+      return false;
+    }
     if (table.controlledCount(record) > 0) {
       table.setTimeout(record, PROLONGED_TICKS);
       table.touch(record, nowTick);

@@ -46,8 +46,6 @@ export interface ApplicationOptions {
   readonly passivePorts?: readonly PassivePorts[];
   /** rpc: the programs that clients may be told the ports of. Default: all. */
   readonly programs?: readonly number[];
-  /** Hosts may announce addresses that are not their own (transfers between two servers, media of another host). */
-  readonly isLoose?: boolean;
 }
 
 export interface PassivePorts extends PortRange {
@@ -98,8 +96,9 @@ export interface ServiceConfig extends ServiceKey {
   readonly fullNat?: FullNatConfig;
   /** TCP: the server is told the client's address by a PROXY protocol version 2 header. */
   readonly proxyProtocol?: "v2";
-  /** TCP: the module that reads the connections' payload and changes the addresses in it. Not with proxyProtocol. */
+  /** The module that reads the connections' payload and changes the addresses in it. Not with proxyProtocol. */
   readonly app?: ApplicationName;
+  readonly appOptions?: ApplicationOptions;
   /** In the order they were configured. The director keeps them newest first, as IPVS does. */
   readonly destinations: readonly DestinationConfig[];
 }

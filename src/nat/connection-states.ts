@@ -83,10 +83,10 @@ export class ConnectionStates {
     this.#restart(record, toTicks(NEW_ENTRY_SECONDS));
   }
 
-  /** An entry that waits for its first packet. */
-  listen(record: number): void {
-    this.#table.setState(record, TCP_STATE.listen);
-    this.#restart(record, this.#tcpTicks[TCP_STATE.listen]!);
+  /** An entry that waits for its first packet. @param ticks - how long; 0: for the timeout `listen` */
+  listen(record: number, ticks: number): void {
+    if (this.#table.protocol(record) === Protocol.tcp) this.#table.setState(record, TCP_STATE.listen);
+    this.#restart(record, ticks > 0 ? ticks : this.#tcpTicks[TCP_STATE.listen]!);
   }
 
   /** End a connection before its time, without forgetting it at once. To do so again prolongs nothing. */

@@ -23,6 +23,9 @@ import type { Flow } from "../wire/flow.ts";
 /** Time unit of deadlines: 10 ms, IPVS's own resolution at HZ=100; 32 bits of it wrap after 497 days. */
 export const TICK_MS = 10;
 
+/** Life of an entry that goes when the one it hangs on goes: 31 days, the longest there is; then again. */
+export const BOUND_TICKS = 267_840_000;
+
 const RECORD_WORDS = 28;
 /** Word offsets inside a record. Addresses are host-order words; IPv4 uses the first of four. */
 const CLIENT = 0;
@@ -97,6 +100,8 @@ export const ConnectionFlag = {
   application: 64,
   /** Announced on its controller, and not yet begun: the port of who opens it is 0. */
   expected: 128,
+  /** Of an expected entry, where templates have `engine`: any number of connections may follow. */
+  lasting: 16,
 } as const;
 
 export class ConnectionTable {
@@ -170,6 +175,14 @@ export class ConnectionTable {
     const { family, protocol, words } = flow;
     const ports = (flow.sourcePort << 16) | flow.destinationPort;
     return this.#lookUp(family, protocol, family, words, 0, words, 4, ports);
+  }
+
+  /** Another node with the same tuple, behind this one, or -1: entries that are expected may look alike. */
+  findNext(flow: Flow, node: number): number {
+    const { family, protocol, words } = flow;
+    const ports = (flow.sourcePort << 16) | flow.destinationPort;
+    const link = this.#records[(node >> 1) * RECORD_WORDS + NEXT + (node & 1)]!;
+    return this.#follow(link, family, protocol | (family << 8), words, 0, words, 4, ports);
   }
 
   /**
@@ -435,17 +448,28 @@ export class ConnectionTable {
     return this.#records[record * RECORD_WORDS + REPLY_PORTS]! & 0xffff;
   }
 
-  /** Ports that were not known when the entry was made; no other entry may have the tuples they make. */
+  /**
+   * Ports that were not known when the entry was made; no other entry may have the tuples they make.
+   * @param peer - four words from `peerAt` on: the address of who came, where that was not known either
+   */
   setPorts(
     record: number,
     clientPort: number,
     virtualPort: number,
     destinationPort: number,
     sourcePort: number,
+    peer: Int32Array,
+    peerAt: number,
+    isPeerClient: boolean,
   ): void {
     const at = record * RECORD_WORDS;
     this.#unlink(record * 2, at);
     this.#unlink(record * 2 + 1, at);
+    for (let i = 0; i < 4; i++) {
+      const word = peer[peerAt + i]!;
+      if (isPeerClient) this.#records[at + CLIENT + i] = word;
+      else this.#records[at + VIRTUAL + i] = this.#records[at + DESTINATION + i] = word;
+    }
     this.#records[at + ORIGINAL_PORTS] = (clientPort << 16) | virtualPort;
     this.#records[at + REPLY_PORTS] = (destinationPort << 16) | sourcePort;
     this.#link(record * 2, at);
@@ -561,9 +585,24 @@ export class ConnectionTable {
     ports: number,
   ): number {
     const hash = this.#hashTuple(family, protocol, source, sourceAt, destination, destinationAt, ports);
+    const link = this.#buckets[hash & this.#bucketMask]!;
     const key = protocol | (kind << 8);
+    return this.#follow(link, family, key, source, sourceAt, destination, destinationAt, ports);
+  }
+
+  /** Look along a chain. @param first - its first node + 1, or 0 @param key - protocol and kind, as in the kind word */
+  #follow(
+    first: number,
+    family: number,
+    key: number,
+    source: Int32Array,
+    sourceAt: number,
+    destination: Int32Array,
+    destinationAt: number,
+    ports: number,
+  ): number {
     const records = this.#records;
-    let link = this.#buckets[hash & this.#bucketMask]!;
+    let link = first;
     while (link !== 0) {
       const node = link - 1;
       const side = node & 1;

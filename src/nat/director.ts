@@ -149,6 +149,7 @@ export class Director {
     this.#dispatcher.applications = this.applications;
     this.#forwarding.applications = this.applications;
     this.bindings.onApplicationEnd = (record) => this.#endOfApplication(record);
+    this.bindings.onApplicationExpiry = (record) => this.applications?.expiring(record);
     this.#applySettings(settings);
   }
 
@@ -326,6 +327,9 @@ export class Director {
     if (node < 0) return this.#unknown(packet, flow);
     if (this.#leavesClients && this.#isOfClient(node)) return this.#pass(packet, flow);
     const record = node >> 1;
+    // Ports of 0 are what entries have in place of what is not known yet.
+    if ((flow.sourcePort === 0 || flow.destinationPort === 0) && this.#isExpected(record))
+      return DROP.martian;
     const isToClient = (node & 1) === 1;
     if (!isToClient && this.#isStarting(packet, flow) && this.#isReusable(flow, record)) {
       const service = this.services.find(flow);
@@ -342,6 +346,10 @@ export class Director {
       if (verdict !== undefined) return verdict;
     }
     return this.#forwarding.forward(packet, flow, node, destination);
+  }
+
+  #isExpected(record: number): boolean {
+    return this.connections.hasFlag(record, ConnectionFlag.expected);
   }
 
   #destinationOf(record: number): Destination {
@@ -420,7 +428,8 @@ export class Director {
   /** The first packet of a connection that was announced on another. */
   #announced(packet: Packet, flow: Flow, node: number): Verdict {
     this.createdCount++;
-    this.applications?.announcedBegan(this.connections.controller(node >> 1));
+    const { claimed, claimedApplication } = this.#expectations;
+    this.applications?.announcedBegan(claimed, this.connections.controller(claimed), claimedApplication);
     return this.#forwarding.forward(packet, flow, node, this.#destinationOf(node >> 1));
   }
 
@@ -520,9 +529,9 @@ export class Director {
     this.connections.setFlag(record, ConnectionFlag.masquerade, true);
     this.bindings.bind(record, destination, number, -1);
     const { applications } = this;
-    if (applications !== undefined && protocol === Protocol.tcp && masquerading.applications.length > 0) {
-      const name = applications.ofPort(masquerading.applications, destinationPort);
-      if (name !== undefined) applications.begin(record, name);
+    if (applications !== undefined && masquerading.applications.length > 0) {
+      const name = applications.ofPort(masquerading.applications, protocol, destinationPort);
+      if (name !== undefined) applications.begin(record, name, undefined);
     }
     destination.traffic.countConnection();
     this.createdCount++;

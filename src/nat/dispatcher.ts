@@ -158,10 +158,10 @@ export class Dispatcher {
     const record = table.insert(flow, destination.words, port, number, sourcePort, destination.number);
     if (record < 0) return Refusal.tableFull;
     this.#bind(record, destination, number, template);
-    if (flow.protocol === Protocol.tcp) {
-      if (service.hasProxyHeader) table.setFlag(record, ConnectionFlag.proxy, true);
-      else if (service.application !== undefined) this.applications?.begin(record, service.application);
-    }
+    if (service.hasProxyHeader && flow.protocol === Protocol.tcp)
+      table.setFlag(record, ConnectionFlag.proxy, true);
+    else if (service.application !== undefined && !isOnePacket(service, flow))
+      this.applications?.begin(record, service.application, service.attributes.appOptions);
     return record;
   }
 

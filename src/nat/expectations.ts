@@ -1,35 +1,80 @@
 /**
- * Connections that were announced on another one: "the server listens on this port", "the client does". Each is an entry of
- * the connection table from the beginning, in state LISTEN and controlled by the one that announced it, with one thing
- * missing: the port of whoever opens it, which is 0 until its SYN comes (IPVS's NO_CPORT). So it is counted, listed,
- * bounded and run out of time as every other entry, and goes to the same real server as its controller.
+ * Connections that an application module announces before they come. Each is an entry of the connection table from the
+ * start, with 0 in place of what is not known yet, which a look-up with 0 for the packet's source finds:
  *
- * Whoever opens it is always the source of its first packet. So one look-up with source port 0, made only for a packet
- * that belongs to no connection, and only while something is expected, finds it.
+ * - the port of who opens it: always;
+ * - his address too, where anyone may come;
+ * - both ports, where a range was announced: the entry's own word then holds the range.
  *
- * An expectation is bound to both addresses and dies when the connection that announced it is no longer ESTABLISHED.
- * Left out: anything but TCP.
+ * The first packet that fits claims it. One connection takes the entry itself; a lasting one, and a range, stays, and every
+ * connection gets an entry of its own.
+ *
+ * The entry hangs on the connection it was announced on (its control connection): it goes to the same server, keeps that
+ * one alive, and cannot outlive it. One that lasts as long as its control connection is withdrawn when that one's time is up.
  */
 import { Flow, Protocol } from "../wire/flow.ts";
 import { isFirstSegment } from "../wire/tcp.ts";
 import type { Bindings } from "./bindings.ts";
 import type { ConnectionStates } from "./connection-states.ts";
-import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
+import { BOUND_TICKS, ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
 import { FIRST_SOURCE_PORT, LAST_SOURCE_PORT } from "./dispatcher.ts";
 import { TCP_STATE } from "./protocol/tcp.ts";
 import type { ServiceBook } from "./service-book.ts";
 import { NO_POOL, type SourceAddresses } from "./source-addresses.ts";
 
-/** Never below, whatever is announced: those ports belong to services. */
-export const ANNOUNCED_PORT_MIN = 1024;
+/** No public port is below, whatever is announced: those ports belong to services. */
+export const PORT_MIN = 1024;
 /** Public ports tried before giving up. */
 const PORTS_TRIED = 256;
+/** Connections that one lasting announcement may have at a time. */
+export const CHILDREN_MAX = 1024;
+/** Entries looked at for one whose range a packet is in. */
+const RANGES_MAX = 16;
+
+/** What is announced; reused, so that nothing is allocated. */
+export interface Expected {
+  protocol: number;
+  /** Own port of who listens, and the last one of a range, or 0. */
+  port: number;
+  lastPort: number;
+  /** Public port to try first. */
+  preferredPort: number;
+  /** `port` and the next one, on two neighbours that begin with an even one. */
+  isPair: boolean;
+  isAnyone: boolean;
+  isLasting: boolean;
+  /** Life; 0: the timeout `listen`, or, of a lasting one, the control connection's. */
+  ticks: number;
+  /** A client listens that is not hidden: where its server appears to connect from; 0: from its own port. */
+  appearsFrom: number;
+  /** Number of the application module for the connection; 0: none. */
+  application: number;
+  /** Destination that listens, where that is a server. */
+  server: number;
+}
 
 export class Expectations {
+  readonly wanted: Expected = {
+    protocol: 0,
+    port: 0,
+    lastPort: 0,
+    preferredPort: 0,
+    isPair: false,
+    isAnyone: false,
+    isLasting: false,
+    ticks: 0,
+    appearsFrom: 0,
+    application: 0,
+    server: 0,
+  };
   /** Entries that are still expected. */
   count = 0;
-  /** Public port of the one made last. */
+  /** Public port of the one made last, and the entry of a pair's other port, or -1. */
   publicPort = 0;
+  second = -1;
+  /** The connection that was claimed last, and the number of its application module. */
+  claimed = -1;
+  claimedApplication = 0;
   readonly #table: ConnectionTable;
   readonly #services: ServiceBook;
   readonly #sources: SourceAddresses;
@@ -39,6 +84,8 @@ export class Expectations {
   readonly #flow = new Flow();
   readonly #destination = new Int32Array(4);
   readonly #pool = new Int32Array(1);
+  /** Of a packet, with what is not known of it taken out. */
+  readonly #query = new Flow();
 
   constructor(
     table: ConnectionTable,
@@ -55,106 +102,179 @@ export class Expectations {
   }
 
   /**
-   * The server of this connection listens for its client. `publicPort` then says where the client finds it: on the same
-   * port where that is free.
+   * The server of this connection listens. `publicPort` then says where clients find it: on the preferred port where that
+   * is free.
    * @returns the record of the entry, or -1: no free port, or the table is full
    */
-  serverListens(control: number, port: number): number {
+  serverListens(control: number, wanted: Expected): number {
     const table = this.#table;
-    const known = this.#findListening(control, port);
-    if (known >= 0) {
-      if (table.controller(known) === control) {
-        this.publicPort = table.virtualPort(known);
-        return known;
-      }
-      // Announced to this client on another connection, and never followed: the server listens anew.
-      this.#bindings.remove(known);
-    }
-    this.#takeTuple(control);
     const flow = this.#flow;
+    this.second = -1;
+    this.#takeTuple(control, wanted.protocol);
+    const { words } = this.#services.destination(wanted.server);
+    this.#destination.set(words);
+    if (wanted.isAnyone) flow.words.fill(0, 0, 4);
     flow.sourcePort = 0;
-    flow.destinationPort = port;
+    const source = table.source(control);
+    if (wanted.lastPort > 0) {
+      flow.destinationPort = 0;
+      this.publicPort = wanted.port;
+      return this.#insert(control, wanted, 0, source, 0);
+    }
+    if (!wanted.isAnyone) this.#forgetListening(control, wanted);
+    let port = Math.max(PORT_MIN, wanted.preferredPort);
+    if (wanted.isPair) port += port & 1;
     for (let tries = 0; tries < PORTS_TRIED; tries++) {
-      if (table.find(flow) < 0 && !this.#isService(flow)) {
-        this.publicPort = flow.destinationPort;
-        return this.#insert(control, port, table.source(control), 0);
+      if (port > LAST_SOURCE_PORT) port = PORT_MIN;
+      if (this.#isVirtualPortFree(port) && !(wanted.isPair && !this.#isVirtualPortFree(port + 1))) {
+        flow.destinationPort = port;
+        const record = this.#insert(control, wanted, wanted.port, source, 0);
+        this.publicPort = port;
+        if (record < 0 || !wanted.isPair) return record;
+        flow.destinationPort = port + 1;
+        return this.#insertSecond(control, wanted, record, wanted.port + 1, source, 0);
       }
-      flow.destinationPort =
-        flow.destinationPort === LAST_SOURCE_PORT ? ANNOUNCED_PORT_MIN : flow.destinationPort + 1;
+      port += wanted.isPair ? 2 : 1;
     }
     return -1;
   }
 
   /**
-   * The client of this connection listens for its server. `publicPort` then says where the server finds it: on the same
-   * port, unless the server sees the client at an address of the director's own, where that may be taken.
-   * @param virtualPort - what the client sees the server's connection come from; 0: its own
+   * The client of this connection listens. `publicPort` then says where servers find it: on the preferred port, unless the
+   * server sees the client at an address of the director's own, where that may be taken.
    * @returns the record of the entry, or -1: no free port, the same connection is open already, or the table is full
    */
-  clientListens(control: number, port: number, virtualPort: number): number {
+  clientListens(control: number, wanted: Expected): number {
     const table = this.#table;
-    this.#takeTuple(control);
     const flow = this.#flow;
-    flow.sourcePort = port;
-    flow.destinationPort = virtualPort;
+    this.second = -1;
+    this.#takeTuple(control, wanted.protocol);
     const source = table.source(control);
-    const node = table.find(flow);
-    if (node >= 0) {
-      // The port of an earlier transfer again, whose connection may linger, but not be open.
-      if (!this.#isOver(node >> 1)) return -1;
-      this.#bindings.remove(node >> 1);
+    if (wanted.isAnyone && source > 0) {
+      flow.words.fill(0, 4);
+      this.#destination.fill(0);
     }
-    let sourcePort = port;
-    if (source > 0) {
-      this.#pool[0] = source;
-      // biome-ignore format: client, server, range
-      const isFound = this.#sources.choose(
-        this.#pool, flow.family, flow.protocol, flow.words, port, this.#destination, 0, 0,
-        FIRST_SOURCE_PORT, LAST_SOURCE_PORT, this.#services,
-      );
-      if (!isFound) return -1;
-      sourcePort = this.#sources.found.port;
-    } else if (table.hasTuple(flow.family, flow.protocol, this.#destination, 0, flow.words, 0, sourcePort))
-      return -1;
+    if (wanted.lastPort > 0) {
+      flow.sourcePort = flow.destinationPort = 0;
+      this.publicPort = wanted.port;
+      return this.#insert(control, wanted, 0, source, 0);
+    }
+    const sourcePort = source > 0 ? this.#takeSource(source, wanted) : wanted.port;
+    if (sourcePort === 0) return -1;
     this.publicPort = sourcePort;
-    return this.#insert(control, 0, source, sourcePort);
+    if (!this.#makeWay(control, wanted, 0, sourcePort)) return -1;
+    const record = this.#insert(control, wanted, 0, source, sourcePort);
+    if (record < 0 || !wanted.isPair) return record;
+    const isFree = this.#makeWay(control, wanted, 1, sourcePort + 1);
+    if (!isFree) {
+      this.#bindings.remove(record);
+      return -1;
+    }
+    return this.#insertSecond(control, wanted, record, 0, source, sourcePort + 1);
   }
 
   /** Nobody may open it any more. Nothing, if it is none, or not this one's. */
   withdraw(record: number, control: number): void {
+    if (this.#isOf(record, control) && this.#table.hasFlag(record, ConnectionFlag.expected))
+      this.#bindings.remove(record);
+  }
+
+  /** Likewise, and flows without an end of their own that began by it are over. */
+  end(record: number, control: number): void {
+    if (!this.#isOf(record, control)) return;
     const table = this.#table;
-    if (!table.isLive(record) || table.isTemplate(record) || table.controller(record) !== control) return;
-    if (table.hasFlag(record, ConnectionFlag.expected)) this.#bindings.remove(record);
+    const isExpected = table.hasFlag(record, ConnectionFlag.expected);
+    if (isExpected || (table.protocol(record) !== Protocol.tcp && table.controlledCount(record) === 0))
+      this.#bindings.remove(record);
+  }
+
+  /** It was announced again. */
+  renew(record: number): void {
+    this.#table.touch(record, this.#states.nowTick);
+  }
+
+  /** Another server of the same service with this address, as a destination's number, or undefined. */
+  fellow(server: number, words: Int32Array): number | undefined {
+    const { destinations } = this.#services.destination(server).service;
+    for (let index = 0; index < destinations.length; index++) {
+      if (destinations[index]!.hasAddress(words, 0)) return destinations[index]!.number;
+    }
+    return undefined;
   }
 
   /**
-   * A packet of no connection: does it open one that is expected? It has its ports from now on.
+   * The client of this connection is a server of ours: the virtual port of its TCP connection with this one's server, by
+   * their ports there. 0: there is none.
+   */
+  virtualPortBetween(control: number, serverPort: number, clientPort: number): number {
+    const table = this.#table;
+    const flow = this.#flow;
+    this.#takeTuple(control, Protocol.tcp);
+    for (let i = 0; i < 4; i++) flow.words[4 + i] = this.#destination[i]!;
+    flow.sourcePort = serverPort;
+    flow.destinationPort = clientPort;
+    const node = table.find(flow);
+    return node >= 0 && (node & 1) === 1 ? table.virtualPort(node >> 1) : 0;
+  }
+
+  /**
+   * A packet of no connection: does it open one that is expected? `claimed` is then its entry.
    * @returns the node its tuple matches, or -1
    */
   claim(flow: Flow, nowTick: number): number {
-    if (this.count === 0 || flow.protocol !== Protocol.tcp) return -1;
-    if (!isFirstSegment(flow)) return -1;
-    const table = this.#table;
-    const port = flow.sourcePort;
-    flow.sourcePort = 0;
-    const node = table.find(flow);
-    flow.sourcePort = port;
-    const record = node >> 1;
-    if (node < 0 || !table.hasFlag(record, ConnectionFlag.expected) || table.isExpired(record, nowTick))
-      return -1;
-    const control = table.controller(record);
-    if (table.state(control) !== TCP_STATE.established) return -1;
-    if (!((node & 1) === 0 ? this.#openByClient(flow, record) : this.#openByServer(flow, record))) return -1;
-    table.setFlag(record, ConnectionFlag.expected, false);
-    this.count--;
-    return node;
+    if (this.count === 0 || (flow.protocol !== Protocol.tcp && flow.protocol !== Protocol.udp)) return -1;
+    if (flow.sourcePort === 0 || flow.destinationPort === 0) return -1;
+    if (flow.protocol === Protocol.tcp && !isFirstSegment(flow)) return -1;
+    const query = this.#query;
+    query.family = flow.family;
+    query.protocol = flow.protocol;
+    query.words.set(flow.words);
+    query.sourcePort = 0;
+    query.destinationPort = flow.destinationPort;
+    let node = this.#table.find(query);
+    if (node < 0) {
+      query.destinationPort = 0;
+      node = this.#findRange(query, flow.destinationPort);
+    }
+    if (node < 0) {
+      query.destinationPort = flow.destinationPort;
+      query.words.fill(0, 0, 4);
+      node = this.#table.find(query);
+    }
+    return node < 0 ? -1 : this.#open(flow, node, nowTick);
   }
 
-  #openByClient(flow: Flow, record: number): boolean {
+  #findRange(query: Flow, port: number): number {
+    const table = this.#table;
+    let node = table.find(query);
+    for (let looks = 0; node >= 0 && looks < RANGES_MAX; looks++) {
+      const range = table.sequence(node >> 1);
+      if (port >= range >>> 16 && port <= (range & 0xffff)) return node;
+      node = table.findNext(query, node);
+    }
+    return -1;
+  }
+
+  #open(flow: Flow, node: number, nowTick: number): number {
+    const table = this.#table;
+    const record = node >> 1;
+    const side = node & 1;
+    if (!table.hasFlag(record, ConnectionFlag.expected) || table.isExpired(record, nowTick)) return -1;
+    const control = table.controller(record);
+    if (table.protocol(control) === Protocol.tcp && table.state(control) !== TCP_STATE.established) return -1;
+    const isRange = table.clientPort(record) === 0 && table.virtualPort(record) === 0;
+    this.claimedApplication = isRange ? 0 : table.sequence(record);
+    const isOpen =
+      side === 0 ? this.#openByClient(flow, record, isRange) : this.#openByServer(flow, record, isRange);
+    return isOpen ? this.claimed * 2 + side : -1;
+  }
+
+  #openByClient(flow: Flow, record: number, isRange: boolean): boolean {
     const table = this.#table;
     const { words } = table;
-    const port = table.destinationPort(record);
-    const number = table.source(table.controller(record));
+    const port = isRange ? flow.destinationPort : table.destinationPort(record);
+    const virtualPort = isRange ? port : table.virtualPort(record);
+    const number = table.source(record);
     this.#pool[0] = number;
     // biome-ignore format: client, server, range
     const isFound = this.#sources.choose(
@@ -162,33 +282,151 @@ export class Expectations {
       words, table.destinationAt(record), port, FIRST_SOURCE_PORT, LAST_SOURCE_PORT, this.#services,
     );
     if (!isFound) return false;
-    table.setPorts(record, flow.sourcePort, table.virtualPort(record), port, this.#sources.found.port);
+    return this.#begin(
+      record,
+      flow.sourcePort,
+      virtualPort,
+      port,
+      this.#sources.found.port,
+      flow.words,
+      true,
+    );
+  }
+
+  #openByServer(flow: Flow, record: number, isRange: boolean): boolean {
+    const table = this.#table;
+    const isMasquerade = table.hasFlag(record, ConnectionFlag.masquerade);
+    const clientPort = isRange ? flow.destinationPort : table.clientPort(record);
+    const sourcePort = isRange ? flow.destinationPort : table.sourcePort(record);
+    const virtualPort = isMasquerade
+      ? this.#originalPort(flow, record, clientPort)
+      : this.#apparentPort(flow, record, clientPort);
+    if (virtualPort === 0) return false;
+    return this.#begin(record, clientPort, virtualPort, flow.sourcePort, sourcePort, flow.words, false);
+  }
+
+  /** The far end's own port, unless the client has a connection to there from this port. */
+  #originalPort({ family, protocol, words, sourcePort }: Flow, record: number, clientPort: number): number {
+    const table = this.#table;
+    const ports = (clientPort << 16) | sourcePort;
+    const isTaken = table.hasTuple(family, protocol, table.words, table.clientAt(record), words, 0, ports);
+    return isTaken ? 0 : sourcePort;
+  }
+
+  /**
+   * The port of the virtual address that the client is to see this server's packet come from: a certain one; where clients
+   * find the server on the packet's port; the port's own number, or the next that is free.
+   */
+  #apparentPort(flow: Flow, record: number, clientPort: number): number {
+    const table = this.#table;
+    const control = table.controller(record);
+    const certain = table.virtualPort(record);
+    if (certain > 0) return certain; // the entry's own tuple already
+    const query = this.#query;
+    query.words.set(flow.words);
+    query.sourcePort = flow.sourcePort;
+    query.destinationPort = 0;
+    const listening = table.find(query);
+    if (listening >= 0 && (listening & 1) === 1 && table.hasFlag(listening >> 1, ConnectionFlag.expected)) {
+      const port = table.virtualPort(listening >> 1);
+      if (this.#isOriginalFree(flow, record, clientPort, port)) return port;
+    }
+    const isControls = table.destinationPort(control) === flow.sourcePort;
+    let port = isControls ? table.virtualPort(control) : Math.max(PORT_MIN, flow.sourcePort);
+    for (let tries = 0; tries < PORTS_TRIED; tries++) {
+      if (port > LAST_SOURCE_PORT) port = PORT_MIN;
+      if (this.#isOriginalFree(flow, record, clientPort, port)) return port;
+      port = Math.max(PORT_MIN, port + 1);
+    }
+    return 0;
+  }
+
+  #isOriginalFree({ family, protocol }: Flow, record: number, clientPort: number, port: number): boolean {
+    const table = this.#table;
+    const { words } = table;
+    const ports = (clientPort << 16) | port;
+    return !table.hasTuple(
+      family,
+      protocol,
+      words,
+      table.clientAt(record),
+      words,
+      table.virtualAt(record),
+      ports,
+    );
+  }
+
+  /** The entry, or one of its own, becomes the connection. */
+  #begin(
+    record: number,
+    clientPort: number,
+    virtualPort: number,
+    destinationPort: number,
+    sourcePort: number,
+    peer: Int32Array,
+    isByClient: boolean,
+  ): boolean {
+    const table = this.#table;
+    // What the server was reached by stays its own, unless it is the far end.
+    const isMasquerade = table.hasFlag(record, ConnectionFlag.masquerade);
+    const isPeerNew = isByClient || isMasquerade;
+    const peerWords = isPeerNew ? peer : table.words;
+    const peerAt = isPeerNew ? 0 : table.clientAt(record);
+    const isPeerClient = isByClient || !isMasquerade;
+    if (!table.hasFlag(record, ConnectionFlag.lasting)) {
+      table.setPorts(
+        record,
+        clientPort,
+        virtualPort,
+        destinationPort,
+        sourcePort,
+        peerWords,
+        peerAt,
+        isPeerClient,
+      );
+      table.setFlag(record, ConnectionFlag.expected, false);
+      table.setSequence(record, 0);
+      this.count--;
+      this.claimed = record;
+      return true;
+    }
+    const control = table.controller(record);
+    if (table.controlledCount(control) >= CHILDREN_MAX) return false;
+    const flow = this.#flow;
+    flow.family = table.family(record) as 4 | 6;
+    flow.protocol = table.protocol(record);
+    for (let i = 0; i < 4; i++) {
+      flow.words[i] = isPeerClient ? peerWords[peerAt + i]! : table.words[table.clientAt(record) + i]!;
+      flow.words[4 + i] = isPeerClient ? table.words[table.virtualAt(record) + i]! : peerWords[peerAt + i]!;
+      this.#destination[i] = isPeerClient
+        ? table.words[table.destinationAt(record) + i]!
+        : peerWords[peerAt + i]!;
+    }
+    flow.sourcePort = clientPort;
+    flow.destinationPort = virtualPort;
+    const source = table.source(record);
+    const server = table.server(record);
+    const child = table.insert(flow, this.#destination, destinationPort, source, sourcePort, server);
+    if (child < 0) return false;
+    table.setFlag(child, ConnectionFlag.masquerade, isMasquerade);
+    this.#bindings.bind(child, this.#services.destination(server), source, control);
+    if (flow.protocol === Protocol.tcp) table.setState(child, TCP_STATE.listen);
+    this.claimed = child;
     return true;
   }
 
-  #openByServer(flow: Flow, record: number): boolean {
+  #isOf(record: number, control: number): boolean {
     const table = this.#table;
-    const isMasquerade = table.hasFlag(record, ConnectionFlag.masquerade);
-    const virtualPort = isMasquerade ? flow.sourcePort : table.virtualPort(record);
-    const clientPort = table.clientPort(record);
-    const { family, protocol } = flow;
-    const { words } = table;
-    const ports = (clientPort << 16) | virtualPort;
-    const clientAt = table.clientAt(record);
-    const virtualAt = table.virtualAt(record);
-    if (isMasquerade && table.hasTuple(family, protocol, words, clientAt, words, virtualAt, ports))
-      return false;
-    table.setPorts(record, clientPort, virtualPort, flow.sourcePort, table.sourcePort(record));
-    return true;
+    return table.isLive(record) && !table.isTemplate(record) && table.controller(record) === control;
   }
 
   /** Client and virtual address of a connection, and its destination's. */
-  #takeTuple(control: number): void {
+  #takeTuple(control: number, protocol: number): void {
     const table = this.#table;
     const flow = this.#flow;
     const { words } = table;
     flow.family = table.family(control) as 4 | 6;
-    flow.protocol = Protocol.tcp;
+    flow.protocol = protocol;
     for (let i = 0; i < 4; i++) {
       flow.words[i] = words[table.clientAt(control) + i]!;
       flow.words[4 + i] = words[table.virtualAt(control) + i]!;
@@ -196,44 +434,131 @@ export class Expectations {
     }
   }
 
-  /** What this server is expected to be asked for at this port by the client of a connection, or -1. */
-  #findListening(control: number, port: number): number {
+  /**
+   * What this server was expected to be asked for at this port by the same client, because of another connection, and never
+   * was: it listens anew.
+   */
+  #forgetListening(control: number, { protocol, port, isPair }: Expected): void {
     const table = this.#table;
-    const flow = this.#flow;
-    this.#takeTuple(control);
+    const query = this.#query;
+    query.family = this.#flow.family;
+    query.protocol = protocol;
     const source = table.source(control);
     for (let i = 0; i < 4; i++) {
-      flow.words[4 + i] = source === 0 ? flow.words[i]! : table.sourceWords[source * 4 + i]!;
-      flow.words[i] = this.#destination[i]!;
+      query.words[4 + i] = source === 0 ? this.#flow.words[i]! : table.sourceWords[source * 4 + i]!;
+      query.words[i] = this.#destination[i]!;
     }
-    flow.sourcePort = port;
-    flow.destinationPort = 0;
-    const record = table.find(flow) >> 1;
-    return record >= 0 && table.hasFlag(record, ConnectionFlag.expected) ? record : -1;
+    query.destinationPort = 0;
+    for (query.sourcePort = port; query.sourcePort <= (isPair ? port + 1 : port); query.sourcePort++) {
+      const record = table.find(query) >> 1;
+      if (record >= 0 && table.hasFlag(record, ConnectionFlag.expected)) this.#bindings.remove(record);
+    }
+  }
+
+  #isVirtualPortFree(port: number): boolean {
+    const flow = this.#flow;
+    flow.destinationPort = port;
+    if (port > LAST_SOURCE_PORT || this.#table.find(flow) >= 0) return false;
+    const { family, protocol, words } = flow;
+    return !this.#services.isServed(family, protocol, words, 4, port);
+  }
+
+  /** A port of a source address of the director's own, or the first of two; 0: none is free. */
+  #takeSource(source: number, { isPair, preferredPort, port: ownPort }: Expected): number {
+    const flow = this.#flow;
+    if (!isPair && preferredPort === ownPort) {
+      this.#pool[0] = source;
+      // biome-ignore format: client, server, range
+      const isFound = this.#sources.choose(
+        this.#pool, flow.family, flow.protocol, flow.words, ownPort, this.#destination, 0, 0,
+        FIRST_SOURCE_PORT, LAST_SOURCE_PORT, this.#services,
+      );
+      return isFound ? this.#sources.found.port : 0;
+    }
+    let port = Math.max(PORT_MIN, preferredPort);
+    if (isPair) port += port & 1;
+    for (let tries = 0; tries < PORTS_TRIED; tries++) {
+      if (port > LAST_SOURCE_PORT) port = PORT_MIN;
+      if (this.#isSourceFree(source, port) && !(isPair && !this.#isSourceFree(source, port + 1))) return port;
+      port += isPair ? 2 : 1;
+    }
+    return 0;
+  }
+
+  #isSourceFree(source: number, port: number): boolean {
+    const table = this.#table;
+    const { family, protocol } = this.#flow;
+    if (port > LAST_SOURCE_PORT || this.#services.isReserved(protocol, source, port)) return false;
+    return !table.hasTuple(family, protocol, this.#destination, 0, table.sourceWords, source * 4, port);
+  }
+
+  /** The tuple of a client that listens: an earlier connection's, which may linger, but not be open. @param index - of a pair */
+  #makeWay(
+    control: number,
+    { port, appearsFrom, isLasting }: Expected,
+    index: 0 | 1,
+    sourcePort: number,
+  ): boolean {
+    const table = this.#table;
+    const flow = this.#flow;
+    flow.sourcePort = port + index;
+    // One port is for one connection.
+    flow.destinationPort = isLasting || table.hasFlag(control, ConnectionFlag.masquerade) ? 0 : appearsFrom;
+    const node = table.find(flow);
+    if (node >= 0) {
+      if (!this.#isOver(node >> 1)) return false;
+      this.#bindings.remove(node >> 1);
+    }
+    const { family, protocol, words } = flow;
+    return (
+      table.source(control) > 0 ||
+      !table.hasTuple(family, protocol, this.#destination, 0, words, 0, sourcePort)
+    );
   }
 
   #isOver(record: number): boolean {
     const table = this.#table;
     if (table.controlledCount(record) > 0) return false;
+    if (table.hasFlag(record, ConnectionFlag.expected)) return true;
     const state = table.state(record);
-    const isClosed = state === TCP_STATE.timeWait || state === TCP_STATE.close;
-    return isClosed || table.hasFlag(record, ConnectionFlag.expected);
+    return (
+      table.protocol(record) === Protocol.tcp && (state === TCP_STATE.timeWait || state === TCP_STATE.close)
+    );
   }
 
-  #isService({ family, protocol, words, destinationPort }: Flow): boolean {
-    return this.#services.isServed(family, protocol, words, 4, destinationPort);
+  #insertSecond(
+    control: number,
+    wanted: Expected,
+    first: number,
+    destinationPort: number,
+    source: number,
+    sourcePort: number,
+  ): number {
+    this.second = this.#insert(control, wanted, destinationPort, source, sourcePort);
+    if (this.second >= 0) return first;
+    this.#bindings.remove(first);
+    return -1;
   }
 
-  #insert(control: number, destinationPort: number, source: number, sourcePort: number): number {
+  #insert(
+    control: number,
+    wanted: Expected,
+    destinationPort: number,
+    source: number,
+    sourcePort: number,
+  ): number {
     const table = this.#table;
-    const server = table.server(control);
+    const { server, lastPort, port, application, isLasting, ticks } = wanted;
     const record = table.insert(this.#flow, this.#destination, destinationPort, source, sourcePort, server);
     if (record < 0) return -1;
     const isMasquerade = table.hasFlag(control, ConnectionFlag.masquerade);
     table.setFlag(record, ConnectionFlag.masquerade, isMasquerade);
     table.setFlag(record, ConnectionFlag.expected, true);
+    table.setFlag(record, ConnectionFlag.lasting, isLasting || lastPort > 0);
+    table.setSequence(record, lastPort > 0 ? (port << 16) | lastPort : application);
     this.#bindings.bind(record, this.#services.destination(server), source, control);
-    this.#states.listen(record);
+    const isBound = (isLasting || lastPort > 0) && ticks === 0;
+    this.#states.listen(record, isBound ? BOUND_TICKS : ticks);
     this.count++;
     return record;
   }

@@ -12,7 +12,7 @@ import { fold, sum } from "./checksum.ts";
 import { EXTENSION_HEADERS_MAX, ExtensionHeader } from "./ipv6-extensions.ts";
 import type { Packet } from "./packet.ts";
 
-export const Protocol = { icmp: 1, tcp: 6, udp: 17, esp: 50, ah: 51, icmp6: 58, sctp: 132 } as const;
+export const Protocol = { icmp: 1, tcp: 6, udp: 17, gre: 47, esp: 50, ah: 51, icmp6: 58, sctp: 132 } as const;
 
 const HOP_BY_HOP = ExtensionHeader.hopByHop;
 const ROUTING = ExtensionHeader.routing;

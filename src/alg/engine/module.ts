@@ -37,8 +37,13 @@ export interface ApplicationModule {
 }
 
 export interface StreamShape {
-  /** Longer units are passed on unread. 16..16384; two buffers a direction are as large, and `PIECE_GROWTH_BYTES` more. */
+  /** Longer units are passed on unread. 16..UNIT_BYTES_MAX; a connection needs some twelve times as much memory. */
   readonly unitBytesMax: number;
+  /**
+   * What every unit ends with, if there is such a byte: behind a unit that is too long, or where the beginning of the stream
+   * was not seen, it tells where the next one begins. Without it nothing more is read then.
+   */
+  readonly endByte?: number;
   /**
    * How long is the unit that begins like this?
    * @param unit - its beginning, at least one byte. Asked again with more bytes as long as the answer is 0.
@@ -48,10 +53,11 @@ export interface StreamShape {
   measure(unit: Unit, from: Side, dialogue: Dialogue): number;
   /**
    * May a unit with this beginning have to be changed? Then the beginning must wait for its end. Once false, it stays so.
-   * Not asked when the whole unit came at once.
    */
   mayChange(unit: Unit, from: Side, dialogue: Dialogue): boolean;
 }
+
+export const UNIT_BYTES_MAX = 16_384;
 
 /** Of StreamShape.measure: nothing is read any more. */
 export const UNREADABLE = -Infinity;
@@ -126,7 +132,7 @@ export interface Announcement {
   readonly seconds?: number;
   /**
    * A client listens that is not hidden: the port its server appears to connect from. "same": the server's own, or what was
-   * announced for it; default.
+   * announced for it; default, and always of lasting ones.
    */
   readonly appearsFrom?: number | "same";
   /** A server listens: it may be another server of the service, `address` says which. */

@@ -3,7 +3,8 @@
  * acknowledgments turned from one side's stream into the other's. See stream.ts for what is done and why.
  *
  * A segment that grew is cut where it would not have fitted before: at its former length, or what every path takes
- * (RFC 791, RFC 8200). What is cut off is as good as lost.
+ * (RFC 791, RFC 8200). What is cut off is as good as lost. A replacement that is longer by itself becomes a super-packet
+ * of segments that fit: whoever sends it cuts it.
  *
  * RFC 9293 section 3.10.7: a reset is judged by its sequence number. Data in a SYN (TCP Fast Open) is cut off.
  */
@@ -23,13 +24,15 @@ import { type Flow, Protocol } from "../../wire/flow.ts";
 import { Gso, type Packet } from "../../wire/packet.ts";
 import {
   TCP_ACKNOWLEDGMENT_AT,
+  TCP_CHECKSUM_AT,
   TCP_DATA_OFFSET_AT,
   TCP_HEADER_BYTES,
   TCP_SEQUENCE_AT,
   TCP_URGENT_AT,
   TcpFlag,
 } from "../../wire/tcp.ts";
-import { LINE_BYTES_MAX, PIECE_BYTES_MAX, type Stream } from "./stream.ts";
+import { UNIT_BYTES_MAX } from "./module.ts";
+import { pieceBytesMax, type Stream } from "./stream.ts";
 
 /** IP packets that every path takes. */
 const ANY_PATH_BYTES = { 4: 576, 6: 1280 } as const;
@@ -38,8 +41,8 @@ const ANY_PATH_BYTES = { 4: 576, 6: 1280 } as const;
 export type Passage = "passed" | "malformed" | "badChecksum" | "outOfOrder" | "unacknowledged";
 
 const blocks = new SackWalk();
-/** What goes on in a payload's place. A super-packet grows by some pieces at most. */
-const out = new Uint8Array(IP_LENGTH_MAX + LINE_BYTES_MAX + 2 * PIECE_BYTES_MAX);
+/** What goes on in a payload's place: as much as fits, or a piece, and at the end what is held. */
+const out = new Uint8Array(IP_LENGTH_MAX + pieceBytesMax(UNIT_BYTES_MAX) + UNIT_BYTES_MAX);
 
 /**
  * @param own - the stream the segment belongs to; `opposite` the one it acknowledges
@@ -134,6 +137,7 @@ function passPayload(
     changeWord(packet, transportAt, TCP_DATA_OFFSET_AT, word & ~TcpFlag.fin);
   }
   replacePayload(packet, flow, payloadAt, payloadBytes, own.emittedBytes);
+  if (packet.gso === Gso.none && own.emittedBytes > room) makeSuperPacket(packet, flow, room);
   return "passed";
 }
 
@@ -157,6 +161,18 @@ function replacePayload(packet: Packet, flow: Flow, payloadAt: number, before: n
     packet.gsoBytes = 0;
   }
   followChange(packet, flow.transportAt, (~lengthBefore & 0xffff) + flow.transportBytes, delta);
+}
+
+/** Have it cut into segments of this much payload on its way out. The kernel wants a partial checksum for that. */
+function makeSuperPacket(packet: Packet, flow: Flow, segmentBytes: number): void {
+  packet.gso = flow.family === 4 ? Gso.tcp4 : Gso.tcp6;
+  packet.gsoBytes = segmentBytes;
+  if (packet.isChecksumPartial) return;
+  const { view, at } = packet;
+  const pseudo = flow.family === 4 ? pseudoHeaderSum4 : pseudoHeaderSum6;
+  const start = pseudo(view, at, Protocol.tcp, flow.transportBytes);
+  view.setUint16(flow.transportAt + TCP_CHECKSUM_AT, fold(start));
+  packet.isChecksumPartial = true;
 }
 
 /** What was damaged on the way must not be read: it will come again. A partial checksum is this host's own. */

@@ -1,15 +1,15 @@
 /**
- * One direction of a TCP connection with an application module: its bytes in order, line by line, and the numbering of what
- * was changed. It sees two streams of sequence numbers: the *original* one of the sender, and the *rewritten* one that the
- * receiver gets.
+ * One direction of a TCP connection with an application module: its bytes in order, unit by unit (lines, messages, PDUs: the
+ * module says how it is cut), and the numbering of what was changed. It sees two streams of sequence numbers: the *original*
+ * one of the sender, and the *rewritten* one that the receiver gets.
  *
- * Where a line is replaced there is a **piece**: an original range, and the bytes that stand for it. It is remembered until
+ * Where a unit is replaced there is a **piece**: an original range, and the bytes that stand for it. It is remembered until
  * the receiver has acknowledged it, so that a repetition gets the same bytes. Everything else is passed on as it is.
  *
- * An incomplete line that may have to be replaced is **held**: its bytes are not passed on. In their place goes a byte the
- * receiver has long had, as in a keep-alive; its answer, which acknowledges everything in front of the line, is turned into
+ * An incomplete unit that may have to be replaced is **held**: its bytes are not passed on. In their place goes a byte the
+ * receiver has long had, as in a keep-alive; its answer, which acknowledges everything in front of the unit, is turned into
  * one that acknowledges what is held. So a sender that waits for an acknowledgment before it says the rest (Nagle's
- * algorithm) gets one, and a receiver that is gone acknowledges nothing. When the line is whole it becomes a piece, and
+ * algorithm) gets one, and a receiver that is gone acknowledges nothing. When the unit is whole it becomes a piece, and
  * stands in for its *last* byte, which is never acknowledged before the receiver has all of it: as long as it has not, the
  * sender repeats that byte.
  *
@@ -17,25 +17,31 @@
  * Sequence numbers are signed 32-bit words and compared by the sign of their difference (RFC 9293 section 3.4).
  */
 
-/** Longer lines are passed on unread. */
-export const LINE_BYTES_MAX = 512;
-/** Bytes that may stand for a line. */
-export const PIECE_BYTES_MAX = 640;
 /** Pieces that may wait to be acknowledged. */
 export const PIECES_MAX = 4;
+/** By how much a replacement may be longer than the longest unit, at least. */
+const GROWTH_BYTES_MIN = 128;
 
-const LINE_FEED = 0x0a;
+/** Longest replacement of a unit. */
+export const pieceBytesMax = (unitBytesMax: number): number =>
+  unitBytesMax + Math.max(GROWTH_BYTES_MIN, unitBytesMax >> 2);
 
-/** Reads the lines of a stream. */
-export interface LineReader {
-  /** May a line with this beginning have to be replaced? */
-  mayReplace(line: Uint8Array, length: number): boolean;
+/** Memory of one direction. */
+export const streamBytes = (unitBytesMax: number): number =>
+  unitBytesMax + PIECES_MAX * pieceBytesMax(unitBytesMax);
+
+/** Reads the units of a stream. The beginning of the stream that is looked at stands in `bytes` from `at` on. */
+export interface UnitReader {
+  /** As StreamShape.measure. */
+  measure(bytes: Uint8Array, at: number, length: number): number;
+  /** As StreamShape.mayChange. */
+  mayChange(bytes: Uint8Array, at: number, length: number): boolean;
   /**
-   * Read a whole line, its end included.
-   * @param out - where a replacement is to be written, PIECE_BYTES_MAX at most
-   * @returns bytes written; 0: the line stays
+   * Read a whole unit.
+   * @param out - where a replacement is to be written, `room` bytes at most
+   * @returns bytes written; 0: the unit stays
    */
-  read(line: Uint8Array, length: number, out: Uint8Array, outAt: number): number;
+  read(bytes: Uint8Array, at: number, length: number, out: Uint8Array, outAt: number, room: number): number;
 }
 
 export class Stream {
@@ -50,31 +56,45 @@ export class Stream {
   /** Bytes written by the last `emit`, and the original number behind what they stand for. */
   emittedBytes = 0;
   emittedEnd = 0;
-  readonly #reader: LineReader;
+  readonly #reader: UnitReader;
   /** Rewritten less original, behind all pieces. */
   #delta = 0;
-  readonly #line = new Uint8Array(LINE_BYTES_MAX);
-  #lineBytes = 0;
-  #lineStart = 0;
-  /** The line's beginning is not passed on yet. */
+  /** What is known of the unit; `#lead` bytes in front of it, which are none, are held with it. */
+  readonly #unit: Uint8Array;
+  #lead = 0;
+  #unitBytes = 0;
+  /** All of it, its lead included; 0: not known yet. */
+  #totalBytes = 0;
+  /** Original number of #unit's first byte. */
+  #unitStart = 0;
+  /** The unit's beginning is not passed on yet. */
   #isHeld = false;
-  /** The line's beginning is passed on, so it cannot be replaced. */
+  /** The unit's beginning is passed on, so it cannot be replaced. */
   #isPassed = false;
-  /** The line is too long, or its beginning was never seen. */
-  #isSkipped = false;
+  /** So many bytes are to be passed on unread. */
+  #skipBytes = 0;
+  /** Or all up to the next end of a unit. */
+  #isSkipping = false;
+  readonly #endByte: number;
   // Pieces, oldest first.
   #count = 0;
+  readonly #pieceBytesMax: number;
   readonly #start = new Int32Array(PIECES_MAX);
   readonly #end = new Int32Array(PIECES_MAX);
-  /** Original number up to which bytes were held before the last segment of the line came. */
+  /** Original number up to which bytes were held before the last segment of the unit came. */
   readonly #heldEnd = new Int32Array(PIECES_MAX);
   /** Rewritten less original, before the piece. */
   readonly #deltaBefore = new Int32Array(PIECES_MAX);
   readonly #length = new Int32Array(PIECES_MAX);
-  readonly #bytes = new Uint8Array(PIECES_MAX * PIECE_BYTES_MAX);
+  readonly #bytes: Uint8Array;
 
-  constructor(reader: LineReader) {
+  /** @param endByte - what every unit ends with; -1: there is no such byte, and what was lost track of stays lost */
+  constructor(reader: UnitReader, unitBytesMax: number, endByte: number) {
     this.#reader = reader;
+    this.#endByte = endByte;
+    this.#unit = new Uint8Array(unitBytesMax);
+    this.#pieceBytesMax = pieceBytesMax(unitBytesMax);
+    this.#bytes = new Uint8Array(PIECES_MAX * this.#pieceBytesMax);
   }
 
   /** Forget everything. */
@@ -84,16 +104,18 @@ export class Stream {
     this.edge = 0;
     this.#delta = 0;
     this.#count = 0;
-    this.#nextLine();
+    this.#skipBytes = 0;
+    this.#isSkipping = false;
+    this.#nextUnit();
   }
 
-  /** The first byte has this number. @param isBeginning - of a line: the stream's first */
+  /** The first byte has this number. @param isBeginning - of a unit: the stream's first */
   begin(sequence: number, isBeginning: boolean): void {
     this.reset();
     this.isKnown = true;
+    if (!isBeginning) this.#loseTrack();
     this.first = sequence | 0;
     this.edge = this.first;
-    this.#isSkipped = !isBeginning;
   }
 
   /**
@@ -101,125 +123,229 @@ export class Stream {
    * @returns how many; fewer than `count` where there is no room for another piece: the rest did not come
    */
   take(bytes: Uint8Array, from: number, count: number): number {
-    const taken = this.isOpaque ? this.#takeOpaque(bytes, from, count) : this.#takeLines(bytes, from, count);
     const before = this.edge;
+    let taken = 0;
+    if (!this.isOpaque) taken = this.#takeUnits(bytes, from, count);
+    const isRefused = taken < count && !this.isOpaque;
     this.edge = (before + taken) | 0;
     if (taken > 0 && !this.isOpaque) this.#endSegment(before);
-    return taken;
+    if (!this.isOpaque || isRefused || taken === count) return taken;
+    const rest = this.#takeOpaque(bytes, from + taken, count - taken);
+    this.edge = (this.edge + rest) | 0;
+    return taken + rest;
   }
 
   #takeOpaque(bytes: Uint8Array, from: number, count: number): number {
     if (!this.#isHeld) return count;
     if (!this.#releaseWith(bytes[from]!, (this.edge + 1) | 0)) return 0;
-    this.#nextLine();
+    this.#nextUnit();
     return count;
   }
 
-  #takeLines(bytes: Uint8Array, from: number, count: number): number {
-    /** Where in these bytes the line begins, and how much of it came before them. */
-    let lineAt = 0;
-    let bytesBefore = this.#lineBytes;
-    for (let i = 0; i < count; i++) {
+  /** @returns how many were taken; fewer than `count` where there is no room for a piece, or nothing is read any more */
+  #takeUnits(bytes: Uint8Array, from: number, count: number): number {
+    const leadBefore = this.#lead;
+    const totalBefore = this.#totalBytes;
+    let i = 0;
+    while (i < count) {
+      const next = (this.edge + i + 1) | 0;
+      if (this.#skipBytes > 0) {
+        const skipped = Math.min(this.#skipBytes, count - i);
+        this.#skipBytes -= skipped;
+        i += skipped;
+        continue;
+      }
       const byte = bytes[from + i]!;
-      if (!this.#isSkipped) {
-        if (this.#lineBytes === 0) this.#lineStart = (this.edge + i) | 0;
-        if (this.#lineBytes < LINE_BYTES_MAX) this.#line[this.#lineBytes++] = byte;
-        else {
-          if (this.#isHeld && !this.#releaseWith(byte, (this.edge + i + 1) | 0)) {
-            this.#lineBytes = bytesBefore;
-            return lineAt;
-          }
-          this.#isSkipped = true;
+      if (this.#isSkipping) {
+        this.#isSkipping = byte !== this.#endByte;
+        i++;
+        continue;
+      }
+      if (this.#unitBytes === 0) this.#unitStart = (this.edge + i) | 0;
+      if (this.#totalBytes > 0) {
+        const missing = Math.min(this.#totalBytes - this.#unitBytes, count - i);
+        for (let k = 0; k < missing; k++) this.#unit[this.#unitBytes + k] = bytes[from + i + k]!;
+        this.#unitBytes += missing;
+        i += missing;
+      } else if (this.#unitBytes < this.#unit.length) {
+        this.#unit[this.#unitBytes++] = byte;
+        if (!this.#measure(next)) return this.#giveBack(leadBefore, totalBefore);
+        i++;
+      } else {
+        // Longer than any.
+        if (this.#isHeld) {
+          if (!this.#releaseWith(byte, next)) return this.#giveBack(leadBefore, totalBefore);
+          i++;
         }
+        this.#nextUnit();
+        if (i === 0 || bytes[from + i - 1] !== this.#endByte) this.#loseTrack();
       }
-      if (byte !== LINE_FEED) continue;
-      if (!this.#isSkipped && !this.#endLine((this.edge + i + 1) | 0)) {
-        this.#lineBytes = bytesBefore;
-        return lineAt;
+      if (this.#totalBytes > 0 && this.#unitBytes === this.#totalBytes) {
+        if (!this.#endUnit((this.edge + i) | 0)) return this.#giveBack(leadBefore, totalBefore);
+        this.#nextUnit();
       }
-      this.#nextLine();
-      lineAt = i + 1;
-      bytesBefore = 0;
+      if (this.isOpaque) return i;
     }
     return count;
   }
 
-  /** A line is whole. @returns false when there is no room to replace it */
-  #endLine(end: number): boolean {
-    const mayReplace =
-      this.#isHeld || (!this.#isPassed && this.#reader.mayReplace(this.#line, this.#lineBytes));
-    if (mayReplace && this.#count === PIECES_MAX) return false;
-    const at = mayReplace ? this.#count * PIECE_BYTES_MAX : 0;
-    const length = this.#reader.read(this.#line, this.#lineBytes, mayReplace ? this.#bytes : NOWHERE, at);
-    if (!mayReplace) return true;
-    if (length > 0) this.#addPiece(end, length);
+  /** There is no room for a piece: of this unit nothing came. @returns how much was taken in front of it */
+  #giveBack(leadBefore: number, totalBefore: number): number {
+    const bytesBefore = (this.edge - this.#unitStart) | 0;
+    if (bytesBefore <= 0) {
+      this.#nextUnit();
+      return -bytesBefore;
+    }
+    this.#unitBytes = bytesBefore;
+    this.#lead = leadBefore;
+    this.#totalBytes = totalBefore;
+    return 0;
+  }
+
+  /** Nobody can tell any more where a unit begins, unless by the end of the one before. */
+  #loseTrack(): void {
+    if (this.#endByte < 0) this.isOpaque = true;
+    else this.#isSkipping = true;
+  }
+
+  /** The unit has one byte more: how long is it? @returns false when there is no room for a piece */
+  #measure(end: number): boolean {
+    for (;;) {
+      const there = this.#unitBytes - this.#lead;
+      const measured = this.#reader.measure(this.#unit, this.#lead, there);
+      if (measured === 0) return true;
+      if (measured > 0) {
+        if (this.#lead + measured <= this.#unit.length) {
+          this.#totalBytes = this.#lead + Math.max(measured, there);
+          return true;
+        }
+        return this.#skip(this.#lead + measured, end);
+      }
+      if (measured === -Infinity) {
+        if (this.#isHeld && !this.#release(end)) return false;
+        this.isOpaque = true;
+        this.#nextUnit();
+        return true;
+      }
+      if (-measured >= there) return this.#skip(this.#lead - measured, end);
+      // What is behind them may begin a unit.
+      if (this.#isHeld) this.#lead -= measured;
+      else {
+        this.#unit.copyWithin(0, -measured, this.#unitBytes);
+        this.#unitBytes += measured;
+        this.#unitStart = (this.#unitStart - measured) | 0;
+        this.#isPassed = ((this.#unitStart - this.edge) | 0) < 0;
+      }
+    }
+  }
+
+  /** Pass on unread this many bytes, counted from #unit's first. */
+  #skip(bytes: number, end: number): boolean {
+    if (this.#isHeld && !this.#release(end)) return false;
+    const rest = bytes - this.#unitBytes;
+    this.#nextUnit();
+    this.#skipBytes = rest;
+    return true;
+  }
+
+  /** A unit is whole. @returns false when there is no room to replace it */
+  #endUnit(end: number): boolean {
+    const from = this.#lead;
+    const length = this.#unitBytes - from;
+    const mayChange = this.#isHeld || (!this.#isPassed && this.#reader.mayChange(this.#unit, from, length));
+    if (!mayChange) {
+      this.#reader.read(this.#unit, from, length, this.#unit, 0, 0);
+      return true;
+    }
+    if (this.#count === PIECES_MAX) return false;
+    const at = this.#count * this.#pieceBytesMax;
+    for (let i = 0; i < from; i++) this.#bytes[at + i] = this.#unit[i]!;
+    const written = this.#reader.read(
+      this.#unit,
+      from,
+      length,
+      this.#bytes,
+      at + from,
+      this.#pieceBytesMax - from,
+    );
+    if (written > 0) this.#addPiece(end, from + written);
     else if (this.#isHeld) {
-      this.#copyLine(at);
-      this.#addPiece(end, this.#lineBytes);
+      this.#copyUnit(at);
+      this.#addPiece(end, this.#unitBytes);
     }
     return true;
   }
 
-  /** The bytes ended in the middle of a line. @param before - the edge before they came */
+  /** The bytes ended in the middle of a unit. @param before - the edge before they came */
   #endSegment(before: number): void {
-    if (this.#lineBytes === 0 || this.#isSkipped || this.#isPassed) return;
+    if (this.#unitBytes === 0 || this.#isPassed) return;
     const edge = this.edge;
-    if (this.#reader.mayReplace(this.#line, this.#lineBytes)) {
+    const there = this.#unitBytes - this.#lead;
+    if (there > 0 && this.#reader.mayChange(this.#unit, this.#lead, there)) {
       this.#isHeld = true;
       return;
     }
     if (this.#isHeld) {
       // Without room it stays held.
       if (this.#count === PIECES_MAX) return;
-      this.#copyLine(this.#count * PIECE_BYTES_MAX);
       this.edge = before;
-      this.#addPiece(edge, this.#lineBytes);
+      this.#release(edge);
       this.edge = edge;
       this.#isHeld = false;
     }
     this.#isPassed = true;
   }
 
-  /** Pass on what is held of the line as it is, with the byte that follows: its last one must be new. */
-  #releaseWith(byte: number, end: number): boolean {
+  /** Pass on what is held as it is, the byte that just came included: its last one must be new. */
+  #release(end: number): boolean {
     if (this.#count === PIECES_MAX) return false;
-    const at = this.#count * PIECE_BYTES_MAX;
-    this.#copyLine(at);
-    this.#bytes[at + this.#lineBytes] = byte;
-    this.#addPiece(end, this.#lineBytes + 1);
+    this.#copyUnit(this.#count * this.#pieceBytesMax);
+    this.#addPiece(end, this.#unitBytes);
     this.#isHeld = false;
     return true;
   }
 
-  #copyLine(at: number): void {
-    for (let i = 0; i < this.#lineBytes; i++) this.#bytes[at + i] = this.#line[i]!;
+  /** Likewise, with a byte that does not belong to it. */
+  #releaseWith(byte: number, end: number): boolean {
+    if (this.#count === PIECES_MAX) return false;
+    const at = this.#count * this.#pieceBytesMax;
+    this.#copyUnit(at);
+    this.#bytes[at + this.#unitBytes] = byte;
+    this.#addPiece(end, this.#unitBytes + 1);
+    this.#isHeld = false;
+    return true;
+  }
+
+  #copyUnit(at: number): void {
+    for (let i = 0; i < this.#unitBytes; i++) this.#bytes[at + i] = this.#unit[i]!;
   }
 
   #addPiece(end: number, length: number): void {
     const k = this.#count++;
-    this.#start[k] = this.#lineStart;
+    this.#start[k] = this.#unitStart;
     this.#end[k] = end;
-    this.#heldEnd[k] = this.#isHeld ? this.edge : this.#lineStart;
+    this.#heldEnd[k] = this.#isHeld ? this.edge : this.#unitStart;
     this.#deltaBefore[k] = this.#delta;
     this.#length[k] = length;
     this.#delta = this.#deltaAfter(k);
   }
 
-  #nextLine(): void {
-    this.#lineBytes = 0;
+  #nextUnit(): void {
+    this.#lead = 0;
+    this.#unitBytes = 0;
+    this.#totalBytes = 0;
     this.#isHeld = false;
     this.#isPassed = false;
-    this.#isSkipped = false;
   }
 
-  /** Is there a beginning of a line that is not passed on yet? */
+  /** Is there a beginning of a unit that is not passed on yet? */
   get isHolding(): boolean {
     return this.#isHeld;
   }
 
   /** Does [from, end) go on as it came, but for its number? */
   isPlain(from: number, end: number): boolean {
-    if (this.#isHeld && ((end - this.#lineStart) | 0) > 0) return false;
+    if (this.#isHeld && ((end - this.#unitStart) | 0) > 0) return false;
     for (let k = 0; k < this.#count; k++)
       if (((this.#end[k]! - from) | 0) > 0 && ((end - this.#start[k]!) | 0) > 0) return false;
     return true;
@@ -260,18 +386,18 @@ export class Stream {
         this.emittedEnd = next;
         return;
       }
-      const pieceAt = k * PIECE_BYTES_MAX;
+      const pieceAt = k * this.#pieceBytesMax;
       for (let i = 0; i < length; i++) out[this.emittedBytes + i] = this.#bytes[pieceAt + i]!;
       this.emittedBytes += length;
       next = pieceEnd;
     }
-    const plainEnd = this.#isHeld && ((end - this.#lineStart) | 0) > 0 ? this.#lineStart : end;
+    const plainEnd = this.#isHeld && ((end - this.#unitStart) | 0) > 0 ? this.#unitStart : end;
     const plain = Math.max(0, (plainEnd - next) | 0);
     if (!this.#emitPlain(next, plain, bytes, at + ((next - from) | 0), out, room)) return;
     this.emittedEnd = end;
     if (!hasEnd || !this.#isHeld || end !== this.edge) return;
-    for (let i = 0; i < this.#lineBytes; i++) out[this.emittedBytes + i] = this.#line[i]!;
-    this.emittedBytes += this.#lineBytes;
+    for (let i = 0; i < this.#unitBytes; i++) out[this.emittedBytes + i] = this.#unit[i]!;
+    this.emittedBytes += this.#unitBytes;
   }
 
   /** @returns false when the room ended before they did */
@@ -292,7 +418,7 @@ export class Stream {
 
   /** Rewritten number of an original one; inside a piece or what is held, that of its beginning. */
   rewritten(sequence: number): number {
-    if (this.#isHeld && ((sequence - this.#lineStart) | 0) > 0) return (this.#lineStart + this.#delta) | 0;
+    if (this.#isHeld && ((sequence - this.#unitStart) | 0) > 0) return (this.#unitStart + this.#delta) | 0;
     for (let k = this.#count - 1; k >= 0; k--) {
       if (((sequence - this.#end[k]!) | 0) >= 0) return (sequence + this.#deltaAfter(k)) | 0;
       if (((sequence - this.#start[k]!) | 0) > 0) return (this.#start[k]! + this.#deltaBefore[k]!) | 0;
@@ -302,7 +428,7 @@ export class Stream {
 
   /** Original number that a rewritten acknowledgment acknowledges; what it covers is forgotten. */
   acknowledged(acknowledgment: number): number {
-    if (this.#isHeld && acknowledgment === ((this.#lineStart + this.#delta) | 0)) return this.edge;
+    if (this.#isHeld && acknowledgment === ((this.#unitStart + this.#delta) | 0)) return this.edge;
     let original = (acknowledgment - this.#deltaFirst()) | 0;
     for (let k = this.#count - 1; k >= 0; k--) {
       const start = this.#rewrittenStart(k);
@@ -357,8 +483,6 @@ export class Stream {
     this.#heldEnd.copyWithin(0, count);
     this.#deltaBefore.copyWithin(0, count);
     this.#length.copyWithin(0, count);
-    this.#bytes.copyWithin(0, count * PIECE_BYTES_MAX);
+    this.#bytes.copyWithin(0, count * this.#pieceBytesMax);
   }
 }
-
-const NOWHERE = new Uint8Array(PIECE_BYTES_MAX);

@@ -11,6 +11,11 @@ export const EDITS_MAX = 128;
 /** Bytes that all changes together may write. */
 const WRITTEN_BYTES_MAX = 8192;
 
+const DESCRIBED_BYTES_MAX = 1024;
+const isText = (byte: number): boolean => (byte >= 0x20 && byte < 0x7f) || (byte >= 9 && byte <= 13);
+const hex = (bytes: Uint8Array): string =>
+  Array.from(bytes, (one) => one.toString(16).padStart(2, "0")).join("");
+
 export class Unit {
   bytes: Uint8Array = new Uint8Array(0);
   /** Offset in `bytes` of the unit's first byte. */
@@ -151,6 +156,25 @@ export class Unit {
       from = this.#editAt[k]! + this.#editBytes[k]!;
     }
     return this.#copy(this.bytes, this.at + from, this.length - from, out, to) - outAt;
+  }
+
+  /** For people, what was read and what became of it: text as it is, of anything else the bytes that changed. Allocates. */
+  describe(isAfter: boolean): string {
+    const whole = isAfter
+      ? new Uint8Array(this.length + this.growth)
+      : this.bytes.slice(this.at, this.at + this.length);
+    if (isAfter) this.write(whole, 0, whole.length);
+    if (whole.every(isText)) return String.fromCharCode(...whole.subarray(0, DESCRIBED_BYTES_MAX));
+    const parts = [];
+    let growth = 0;
+    for (let k = 0; k < this.#count; k++) {
+      const at = this.#editAt[k]!;
+      const [before, after] = [this.#editBytes[k]!, this.#writtenBytes[k]!];
+      const from = isAfter ? at + growth : at;
+      parts.push(`${at}: ${hex(whole.subarray(from, from + (isAfter ? after : before)))}`);
+      growth += after - before;
+    }
+    return parts.join(", ").slice(0, DESCRIBED_BYTES_MAX);
   }
 
   #copy(bytes: Uint8Array, from: number, count: number, out: Uint8Array, to: number): number {

@@ -195,6 +195,7 @@ function serviceConfig({
   onePacket,
   removedServers,
   fullNat,
+  app,
   servers,
   ...attributes
 }: ConfigFile["services"][number]): ServiceConfig {
@@ -205,6 +206,8 @@ function serviceConfig({
     ...(onePacket ? { isOnePacket: true } : {}),
     ...(fullNat === undefined ? {} : { fullNat: { ...fullNat, sources: sourcesOf(fullNat.sources) } }),
     ...(removedServers === undefined ? {} : { removal: removedServers }),
+    ...(app === undefined ? {} : { app: app.module }),
+    ...(app?.options === undefined ? {} : { appOptions: app.options }),
     destinations: servers.map(({ address: endpoint, ...options }) => {
       return { address: endpoint.address, port: endpoint.port ?? defaultPort(listen), ...options };
     }),

@@ -45,7 +45,8 @@ const markedPrefix = textLeaf(
   },
 ).transform(textOf);
 
-const ports = (description: string) =>
+/** One port, or FIRST-LAST. */
+export const ports = (description: string) =>
   leaf(
     {
       anyOf: [

@@ -1,4 +1,6 @@
 /** Relations between the values of one service, and between its servers and the rest of the file. */
+import { transportsOf } from "../../alg/registry.ts";
+import { moduleNamed } from "./application-schema.ts";
 import { defaultPort, formatEndpoint, type ListenText, parseEndpoint } from "./endpoint.ts";
 import { type ConfigIssue, describeValue, type PathSegment } from "./issue.ts";
 import { arrayOf, duplicates, familyName, parsedOr, type RawMapping, recordOf } from "./raw.ts";
@@ -46,7 +48,10 @@ export function checkOptions(
   if (service.proxyProtocol !== undefined && protocol !== "tcp")
     at("proxyProtocol", `a ${protocol} service`, "a tcp service, or no proxyProtocol");
   if (service.app !== undefined) {
-    if (protocol !== "tcp") at("app", `a ${protocol} service`, "a tcp service, or no app");
+    const transports = transportsOf(moduleNamed(service.app) ?? "");
+    if (protocol !== "fwmark" && transports !== undefined && !transports.includes(protocol))
+      at("app", `a ${protocol} service`, `a ${transports.join(" or ")} service, or no app`);
+    else if (service.onePacket === true) at("app", "onePacket as well", "one of the two");
     else if (service.proxyProtocol !== undefined) at("app", "proxyProtocol as well", "one of the two");
   }
   return issues;

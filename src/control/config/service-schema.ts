@@ -1,9 +1,9 @@
 /** The `services` part of a configuration file. */
 import * as z from "zod";
-import { APPLICATION_NAMES } from "../../alg/registry.ts";
 import { seconds } from "../../base/environment.ts";
 import { REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../../nat/configuration.ts";
 import { parseAddress } from "../../wire/address.ts";
+import { application } from "./application-schema.ts";
 import { LISTEN_PATTERN, parseEndpoint, parseListen, SERVER_PATTERN } from "./endpoint.ts";
 import type { Parsed } from "./parsed.ts";
 import { DURATION_PATTERN, DURATION_SECONDS_MAX, PERSISTENCE_SECONDS, parseDuration } from "./quantity.ts";
@@ -128,10 +128,7 @@ export const service = (schedulers: readonly string[]) =>
         ["v2"],
         "TCP: tell the server the client's address in a PROXY header.",
       ).exactOptional(),
-      app: choice(
-        APPLICATION_NAMES,
-        "TCP: the module that changes the addresses in the payload.",
-      ).exactOptional(),
+      app: application.exactOptional(),
       servers: list(server, SERVERS_PER_SERVICE_MAX, "Real servers, in the order they are added."),
     },
     "A virtual service.",

@@ -1,13 +1,13 @@
 /** What the director asks of the application modules, and what it lends them. */
 import type { Flow } from "../../wire/flow.ts";
 import type { Packet } from "../../wire/packet.ts";
-import type { ApplicationName } from "../configuration.ts";
+import type { ApplicationName, ApplicationOptions } from "../configuration.ts";
 import type { ConnectionTable } from "../connection-table.ts";
 import type { Expectations } from "../expectations.ts";
 
 export interface Applications {
-  /** A TCP connection was made for which this module is to work. */
-  begin(record: number, name: ApplicationName): void;
+  /** A connection was made for which this module is to work, if it is of a transport that the module knows. */
+  begin(record: number, name: ApplicationName, options: ApplicationOptions | undefined): void;
   /**
    * A packet of such a connection, before its addresses are rewritten: read it, change its payload, renumber it.
    * Runs on the packet path and never throws. `packet.at` and the flow's offsets stay what they are.
@@ -17,11 +17,13 @@ export interface Applications {
   toClient(packet: Packet, flow: Flow, record: number): boolean;
   /** The connection is gone. */
   end(record: number): void;
-  /** A connection that was announced on this one has begun. */
-  announcedBegan(control: number): void;
-  /** The module that a masquerade rule's modules have for this destination port, or undefined. */
-  ofPort(names: readonly ApplicationName[], port: number): ApplicationName | undefined;
-  /** Told of lines that were changed; set only while somebody looks. */
+  /** The time of a connection is up on which others hang: what was announced for as long as it lives is over. */
+  expiring(record: number): void;
+  /** A connection that was announced on `control` has begun. @param application - number of the module it is to have, or 0 */
+  announcedBegan(record: number, control: number, application: number): void;
+  /** The module that a masquerade rule's modules have for this protocol and destination port, or undefined. */
+  ofPort(names: readonly ApplicationName[], protocol: number, port: number): ApplicationName | undefined;
+  /** Told of units that were changed; set only while somebody looks. */
   onRewrite: ((before: string, after: string) => void) | undefined;
   usage(): readonly ApplicationUsage[];
 }
@@ -29,13 +31,19 @@ export interface Applications {
 /** One module at work. */
 export interface ApplicationUsage {
   readonly name: ApplicationName;
-  /** Live connections with the module, by the virtual port; ports without any are absent. */
-  readonly ports: readonly { readonly port: number; readonly connections: number }[];
+  /** Live connections with the module, by protocol and virtual port; ports without any are absent. */
+  readonly ports: readonly ApplicationPort[];
   readonly counters: ApplicationCounters;
 }
 
+export interface ApplicationPort {
+  readonly protocol: "tcp" | "udp" | "sctp";
+  readonly port: number;
+  readonly connections: number;
+}
+
 export interface ApplicationCounters {
-  /** Lines that were changed. */
+  /** Lines, messages, datagrams that were changed. */
   readonly rewritten: number;
   /** Connections announced, and those of them that came. */
   readonly announced: number;
@@ -44,7 +52,9 @@ export interface ApplicationCounters {
   readonly foreign: number;
   readonly lowPort: number;
   readonly noPlace: number;
-  /** Segments dropped because their checksum is wrong, they come before their turn, or too much waits to be acknowledged. */
+  /** Left as they came, although they had to be changed, because they would become too long or too much would change. */
+  readonly noRoom: number;
+  /** Segments and datagrams dropped because their checksum is wrong, they come before their turn, or too much waits to be acknowledged. */
   readonly badChecksum: number;
   readonly outOfOrder: number;
   readonly unacknowledged: number;
