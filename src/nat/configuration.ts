@@ -46,6 +46,8 @@ export interface ApplicationOptions {
   readonly passivePorts?: readonly PassivePorts[];
   /** rpc: the programs that clients may be told the ports of. Default: all. */
   readonly programs?: readonly number[];
+  /** h323: who may call an endpoint that has registered. Default: peer, the gatekeeper's side. */
+  readonly callers?: "peer" | "anyone";
 }
 
 export interface PassivePorts extends PortRange {

@@ -102,6 +102,8 @@ export const ConnectionFlag = {
   expected: 128,
   /** Of an expected entry, where templates have `engine`: any number of connections may follow. */
   lasting: 16,
+  /** Of an expected entry, where others have `proxyPending`: it is the client that listens. */
+  ofClient: 8,
 } as const;
 
 export class ConnectionTable {

@@ -6,7 +6,8 @@
  * - his address too, where anyone may come;
  * - both ports, where a range was announced: the entry's own word then holds the range.
  *
- * The first packet that fits claims it. One connection takes the entry itself; a lasting one, and a range, stays, and every
+ * The first packet that fits claims it; of datagrams it may also come from who listens, who is then seen where he was said
+ * to listen. One connection takes the entry itself; a lasting one, and a range, stays, and every
  * connection gets an entry of its own.
  *
  * The entry hangs on the connection it was announced on (its control connection): it goes to the same server, keeps that
@@ -116,10 +117,12 @@ export class Expectations {
     if (wanted.isAnyone) flow.words.fill(0, 0, 4);
     flow.sourcePort = 0;
     const source = table.source(control);
-    if (wanted.lastPort > 0) {
-      flow.destinationPort = 0;
+    const isHidden = !table.hasFlag(control, ConnectionFlag.masquerade);
+    if (wanted.lastPort > 0 || !isHidden) {
+      flow.destinationPort = wanted.lastPort > 0 ? 0 : wanted.port;
       this.publicPort = wanted.port;
-      return this.#insert(control, wanted, 0, source, 0);
+      if (wanted.lastPort === 0 && table.find(flow) >= 0) return -1;
+      return this.#insert(control, wanted, flow.destinationPort, source, 0, false);
     }
     if (!wanted.isAnyone) this.#forgetListening(control, wanted);
     let port = Math.max(PORT_MIN, wanted.preferredPort);
@@ -128,11 +131,11 @@ export class Expectations {
       if (port > LAST_SOURCE_PORT) port = PORT_MIN;
       if (this.#isVirtualPortFree(port) && !(wanted.isPair && !this.#isVirtualPortFree(port + 1))) {
         flow.destinationPort = port;
-        const record = this.#insert(control, wanted, wanted.port, source, 0);
+        const record = this.#insert(control, wanted, wanted.port, source, 0, false);
         this.publicPort = port;
         if (record < 0 || !wanted.isPair) return record;
         flow.destinationPort = port + 1;
-        return this.#insertSecond(control, wanted, record, wanted.port + 1, source, 0);
+        return this.#insertSecond(control, wanted, record, wanted.port + 1, source, 0, false);
       }
       port += wanted.isPair ? 2 : 1;
     }
@@ -157,20 +160,18 @@ export class Expectations {
     if (wanted.lastPort > 0) {
       flow.sourcePort = flow.destinationPort = 0;
       this.publicPort = wanted.port;
-      return this.#insert(control, wanted, 0, source, 0);
+      return this.#insert(control, wanted, 0, source, 0, true);
     }
+    if (!this.#makeWay(control, wanted, 0) || (wanted.isPair && !this.#makeWay(control, wanted, 1)))
+      return -1;
     const sourcePort = source > 0 ? this.#takeSource(source, wanted) : wanted.port;
     if (sourcePort === 0) return -1;
+    this.#aim(control, wanted, 0);
+    const record = this.#insert(control, wanted, 0, source, sourcePort, true);
     this.publicPort = sourcePort;
-    if (!this.#makeWay(control, wanted, 0, sourcePort)) return -1;
-    const record = this.#insert(control, wanted, 0, source, sourcePort);
     if (record < 0 || !wanted.isPair) return record;
-    const isFree = this.#makeWay(control, wanted, 1, sourcePort + 1);
-    if (!isFree) {
-      this.#bindings.remove(record);
-      return -1;
-    }
-    return this.#insertSecond(control, wanted, record, 0, source, sourcePort + 1);
+    this.#aim(control, wanted, 1);
+    return this.#insertSecond(control, wanted, record, 0, source, sourcePort + 1, true);
   }
 
   /** Nobody may open it any more. Nothing, if it is none, or not this one's. */
@@ -222,51 +223,106 @@ export class Expectations {
    * @returns the node its tuple matches, or -1
    */
   claim(flow: Flow, nowTick: number): number {
-    if (this.count === 0 || (flow.protocol !== Protocol.tcp && flow.protocol !== Protocol.udp)) return -1;
-    if (flow.sourcePort === 0 || flow.destinationPort === 0) return -1;
-    if (flow.protocol === Protocol.tcp && !isFirstSegment(flow)) return -1;
+    const { protocol, sourcePort, destinationPort } = flow;
+    if (this.count === 0 || sourcePort === 0 || destinationPort === 0) return -1;
+    if (protocol !== Protocol.udp && (protocol !== Protocol.tcp || !isFirstSegment(flow))) return -1;
     const query = this.#query;
     query.family = flow.family;
-    query.protocol = flow.protocol;
+    query.protocol = protocol;
     query.words.set(flow.words);
-    query.sourcePort = 0;
-    query.destinationPort = flow.destinationPort;
-    let node = this.#table.find(query);
-    if (node < 0) {
-      query.destinationPort = 0;
-      node = this.#findRange(query, flow.destinationPort);
-    }
-    if (node < 0) {
-      query.destinationPort = flow.destinationPort;
-      query.words.fill(0, 0, 4);
-      node = this.#table.find(query);
-    }
+    const node = this.#findExpected(query, flow);
     return node < 0 ? -1 : this.#open(flow, node, nowTick);
   }
 
-  #findRange(query: Flow, port: number): number {
+  #findExpected(query: Flow, { protocol, sourcePort, destinationPort }: Flow): number {
+    const { words } = query;
+    const isDatagram = protocol === Protocol.udp;
+    let node = this.#find(query, 0, destinationPort);
+    // Who listens for datagrams may send the first one himself.
+    if (node < 0 && isDatagram) node = this.#find(query, sourcePort, 0);
+    if (node < 0) node = this.#findRange(query, sourcePort, destinationPort);
+    if (node >= 0) return node;
+    const [w0, w1, w2, w3] = [words[0]!, words[1]!, words[2]!, words[3]!];
+    words.fill(0, 0, 4);
+    node = this.#find(query, 0, destinationPort);
+    if (node >= 0 || !isDatagram) return node;
+    words[0] = w0;
+    words[1] = w1;
+    words[2] = w2;
+    words[3] = w3;
+    words.fill(0, 4);
+    return this.#find(query, sourcePort, 0);
+  }
+
+  #find(query: Flow, sourcePort: number, destinationPort: number): number {
+    query.sourcePort = sourcePort;
+    query.destinationPort = destinationPort;
+    return this.#table.find(query);
+  }
+
+  #findRange(query: Flow, sourcePort: number, destinationPort: number): number {
     const table = this.#table;
-    let node = table.find(query);
+    let node = this.#find(query, 0, 0);
     for (let looks = 0; node >= 0 && looks < RANGES_MAX; looks++) {
       const range = table.sequence(node >> 1);
+      const port = this.#isByListener(node) ? sourcePort : destinationPort;
       if (port >= range >>> 16 && port <= (range & 0xffff)) return node;
       node = table.findNext(query, node);
     }
     return -1;
   }
 
+  /** Is a packet with this tuple sent by who listens? */
+  #isByListener(node: number): boolean {
+    return ((node & 1) === 0) === this.#table.hasFlag(node >> 1, ConnectionFlag.ofClient);
+  }
+
   #open(flow: Flow, node: number, nowTick: number): number {
     const table = this.#table;
     const record = node >> 1;
-    const side = node & 1;
     if (!table.hasFlag(record, ConnectionFlag.expected) || table.isExpired(record, nowTick)) return -1;
     const control = table.controller(record);
-    if (table.protocol(control) === Protocol.tcp && table.state(control) !== TCP_STATE.established) return -1;
+    const isFree = table.hasFlag(record, ConnectionFlag.lasting) && table.timeout(record) !== BOUND_TICKS;
+    if (!isFree && table.protocol(control) === Protocol.tcp && table.state(control) !== TCP_STATE.established)
+      return -1;
     const isRange = table.clientPort(record) === 0 && table.virtualPort(record) === 0;
     this.claimedApplication = isRange ? 0 : table.sequence(record);
-    const isOpen =
-      side === 0 ? this.#openByClient(flow, record, isRange) : this.#openByServer(flow, record, isRange);
-    return isOpen ? this.claimed * 2 + side : -1;
+    const isByClient = (node & 1) === 0;
+    let isOpen: boolean;
+    if (!this.#isByListener(node))
+      isOpen = isByClient
+        ? this.#openByClient(flow, record, isRange)
+        : this.#openByServer(flow, record, isRange);
+    else if (flow.protocol !== Protocol.udp) return -1;
+    else
+      isOpen = isByClient
+        ? this.#openByListeningClient(flow, record, isRange)
+        : this.#openByListeningServer(flow, record, isRange);
+    return isOpen ? this.claimed * 2 + (node & 1) : -1;
+  }
+
+  /** A client behind the director sends from where it listens, and is seen where it was said to listen. */
+  #openByListeningClient(flow: Flow, record: number, isRange: boolean): boolean {
+    const table = this.#table;
+    if (!table.hasFlag(record, ConnectionFlag.masquerade)) return false;
+    const { family, protocol, words, sourcePort, destinationPort } = flow;
+    const publicPort = isRange ? sourcePort : table.sourcePort(record);
+    const ports = (destinationPort << 16) | publicPort;
+    const sourceAt = table.source(record) * 4;
+    if (table.hasTuple(family, protocol, words, 4, table.sourceWords, sourceAt, ports)) return false;
+    return this.#begin(record, sourcePort, destinationPort, destinationPort, publicPort, words, 4, false);
+  }
+
+  /** Likewise a server. Where clients have other addresses for it, it must know which one is meant. */
+  #openByListeningServer(flow: Flow, record: number, isRange: boolean): boolean {
+    const table = this.#table;
+    if (table.hasFlag(record, ConnectionFlag.masquerade) || table.source(record) > 0) return false;
+    const { words, sourcePort, destinationPort } = flow;
+    const virtualPort = isRange ? sourcePort : table.virtualPort(record);
+    const ports = (destinationPort << 16) | virtualPort;
+    const virtualAt = table.virtualAt(record);
+    if (table.hasTuple(flow.family, flow.protocol, words, 4, table.words, virtualAt, ports)) return false;
+    return this.#begin(record, destinationPort, virtualPort, sourcePort, destinationPort, words, 4, true);
   }
 
   #openByClient(flow: Flow, record: number, isRange: boolean): boolean {
@@ -289,6 +345,7 @@ export class Expectations {
       port,
       this.#sources.found.port,
       flow.words,
+      0,
       true,
     );
   }
@@ -302,7 +359,13 @@ export class Expectations {
       ? this.#originalPort(flow, record, clientPort)
       : this.#apparentPort(flow, record, clientPort);
     if (virtualPort === 0) return false;
-    return this.#begin(record, clientPort, virtualPort, flow.sourcePort, sourcePort, flow.words, false);
+    // The far end's address may be news; a server behind a virtual address is known, and so is its client.
+    const peer = isMasquerade ? flow.words : table.words;
+    const peerAt = isMasquerade ? 0 : table.clientAt(record);
+    // biome-ignore format: one call
+    return this.#begin(
+      record, clientPort, virtualPort, flow.sourcePort, sourcePort, peer, peerAt, !isMasquerade,
+    );
   }
 
   /** The far end's own port, unless the client has a connection to there from this port. */
@@ -356,7 +419,10 @@ export class Expectations {
     );
   }
 
-  /** The entry, or one of its own, becomes the connection. */
+  /**
+   * The entry, or one of its own, becomes the connection.
+   * @param peer - four words from `peerAt` on: the address of the far side, of a client or else of a server
+   */
   #begin(
     record: number,
     clientPort: number,
@@ -364,15 +430,11 @@ export class Expectations {
     destinationPort: number,
     sourcePort: number,
     peer: Int32Array,
-    isByClient: boolean,
+    peerAt: number,
+    isPeerClient: boolean,
   ): boolean {
     const table = this.#table;
-    // What the server was reached by stays its own, unless it is the far end.
     const isMasquerade = table.hasFlag(record, ConnectionFlag.masquerade);
-    const isPeerNew = isByClient || isMasquerade;
-    const peerWords = isPeerNew ? peer : table.words;
-    const peerAt = isPeerNew ? 0 : table.clientAt(record);
-    const isPeerClient = isByClient || !isMasquerade;
     if (!table.hasFlag(record, ConnectionFlag.lasting)) {
       table.setPorts(
         record,
@@ -380,11 +442,11 @@ export class Expectations {
         virtualPort,
         destinationPort,
         sourcePort,
-        peerWords,
+        peer,
         peerAt,
         isPeerClient,
       );
-      table.setFlag(record, ConnectionFlag.expected, false);
+      table.setFlag(record, ConnectionFlag.expected | ConnectionFlag.ofClient, false);
       table.setSequence(record, 0);
       this.count--;
       this.claimed = record;
@@ -395,12 +457,12 @@ export class Expectations {
     const flow = this.#flow;
     flow.family = table.family(record) as 4 | 6;
     flow.protocol = table.protocol(record);
+    const { words } = table;
     for (let i = 0; i < 4; i++) {
-      flow.words[i] = isPeerClient ? peerWords[peerAt + i]! : table.words[table.clientAt(record) + i]!;
-      flow.words[4 + i] = isPeerClient ? table.words[table.virtualAt(record) + i]! : peerWords[peerAt + i]!;
-      this.#destination[i] = isPeerClient
-        ? table.words[table.destinationAt(record) + i]!
-        : peerWords[peerAt + i]!;
+      const peerWord = peer[peerAt + i]!;
+      flow.words[i] = isPeerClient ? peerWord : words[table.clientAt(record) + i]!;
+      flow.words[4 + i] = isPeerClient ? words[table.virtualAt(record) + i]! : peerWord;
+      this.#destination[i] = isPeerClient ? words[table.destinationAt(record) + i]! : peerWord;
     }
     flow.sourcePort = clientPort;
     flow.destinationPort = virtualPort;
@@ -492,28 +554,27 @@ export class Expectations {
     return !table.hasTuple(family, protocol, this.#destination, 0, table.sourceWords, source * 4, port);
   }
 
-  /** The tuple of a client that listens: an earlier connection's, which may linger, but not be open. @param index - of a pair */
-  #makeWay(
-    control: number,
-    { port, appearsFrom, isLasting }: Expected,
-    index: 0 | 1,
-    sourcePort: number,
-  ): boolean {
+  /** The tuple of a client that listens. @param index - which one of a pair */
+  #aim(control: number, { port, appearsFrom, isLasting }: Expected, index: 0 | 1): void {
+    this.#flow.sourcePort = port + index;
+    const isMasquerade = this.#table.hasFlag(control, ConnectionFlag.masquerade);
+    // One port is for one connection.
+    this.#flow.destinationPort = isLasting || isMasquerade ? 0 : appearsFrom;
+  }
+
+  /** An earlier connection with that tuple may linger, but not be open. */
+  #makeWay(control: number, wanted: Expected, index: 0 | 1): boolean {
     const table = this.#table;
     const flow = this.#flow;
-    flow.sourcePort = port + index;
-    // One port is for one connection.
-    flow.destinationPort = isLasting || table.hasFlag(control, ConnectionFlag.masquerade) ? 0 : appearsFrom;
+    this.#aim(control, wanted, index);
     const node = table.find(flow);
     if (node >= 0) {
       if (!this.#isOver(node >> 1)) return false;
       this.#bindings.remove(node >> 1);
     }
-    const { family, protocol, words } = flow;
-    return (
-      table.source(control) > 0 ||
-      !table.hasTuple(family, protocol, this.#destination, 0, words, 0, sourcePort)
-    );
+    if (table.source(control) > 0) return true;
+    const { family, protocol, words, sourcePort } = flow;
+    return !table.hasTuple(family, protocol, this.#destination, 0, words, 0, sourcePort);
   }
 
   #isOver(record: number): boolean {
@@ -533,8 +594,9 @@ export class Expectations {
     destinationPort: number,
     source: number,
     sourcePort: number,
+    isOfClient: boolean,
   ): number {
-    this.second = this.#insert(control, wanted, destinationPort, source, sourcePort);
+    this.second = this.#insert(control, wanted, destinationPort, source, sourcePort, isOfClient);
     if (this.second >= 0) return first;
     this.#bindings.remove(first);
     return -1;
@@ -546,6 +608,7 @@ export class Expectations {
     destinationPort: number,
     source: number,
     sourcePort: number,
+    isOfClient: boolean,
   ): number {
     const table = this.#table;
     const { server, lastPort, port, application, isLasting, ticks } = wanted;
@@ -555,6 +618,7 @@ export class Expectations {
     table.setFlag(record, ConnectionFlag.masquerade, isMasquerade);
     table.setFlag(record, ConnectionFlag.expected, true);
     table.setFlag(record, ConnectionFlag.lasting, isLasting || lastPort > 0);
+    table.setFlag(record, ConnectionFlag.ofClient, isOfClient);
     table.setSequence(record, lastPort > 0 ? (port << 16) | lastPort : application);
     this.#bindings.bind(record, this.#services.destination(server), source, control);
     const isBound = (isLasting || lastPort > 0) && ticks === 0;

@@ -69,6 +69,8 @@ export class ModuleDialogue implements Dialogue {
   readonly #ownPorts: Uint16Array;
   /** It goes with this connection, rather than keep it alive. */
   readonly #isBound: Uint8Array;
+  /** The first port of a pair. */
+  readonly #hasSecond: Uint8Array;
 
   constructor(host: DialogueHost, working: Working, number: number) {
     this.#host = host;
@@ -80,6 +82,7 @@ export class ModuleDialogue implements Dialogue {
     this.#sides = new Uint8Array(expectationsMax);
     this.#ownPorts = new Uint16Array(expectationsMax);
     this.#isBound = new Uint8Array(expectationsMax);
+    this.#hasSecond = new Uint8Array(expectationsMax);
   }
 
   /** Bytes that the streams of such a dialogue take. */
@@ -229,7 +232,8 @@ export class ModuleDialogue implements Dialogue {
   }
 
   listens(side: Side, announcement: Announcement): number {
-    if (side === "server" && !this.isHidden("server")) return 0;
+    // It is reached without help.
+    if (side === "server" && !this.isHidden("server") && announcement.module === undefined) return 0;
     const { expectations } = this.#host;
     const { port, lastPort = 0, protocol } = announcement;
     const server = this.#listener(side, announcement);
@@ -266,8 +270,8 @@ export class ModuleDialogue implements Dialogue {
       this.working.counters.noPlace++;
       return 0;
     }
-    if (second >= 0) this.#note(second, side, port + 1, wanted);
-    this.#note(record, side, port, wanted);
+    if (second >= 0) this.#note(second, side, port + 1, wanted, false);
+    this.#note(record, side, port, wanted, second >= 0);
     this.working.counters.announced++;
     return publicPort;
   }
@@ -298,7 +302,13 @@ export class ModuleDialogue implements Dialogue {
     return this.#shownPort(side, record);
   }
 
-  #note(record: number, side: Side, ownPort: number, { isLasting, ticks }: Expected): void {
+  #note(
+    record: number,
+    side: Side,
+    ownPort: number,
+    { isLasting, ticks }: Expected,
+    hasSecond: boolean,
+  ): void {
     const { connections: table, expectations } = this.#host;
     const records = this.#records;
     const known = records.indexOf(record);
@@ -313,12 +323,14 @@ export class ModuleDialogue implements Dialogue {
       this.#sides,
       this.#ownPorts,
       this.#isBound,
+      this.#hasSecond,
     ]) list.copyWithin(1, 0, moved); // biome-ignore format: a list
     records[0] = record;
     this.#generations[0] = table.generation(record);
     this.#sides[0] = side === "server" ? 1 : 0;
     this.#ownPorts[0] = ownPort;
     this.#isBound[0] = isLasting && ticks === 0 ? 1 : 0;
+    this.#hasSecond[0] = hasSecond ? 1 : 0;
   }
 
   /** Is the entry still the one that was announced here? */
@@ -358,6 +370,7 @@ export class ModuleDialogue implements Dialogue {
       const record = this.#records[index]!;
       this.#records[index] = -1;
       this.#host.expectations.end(record, this.record);
+      if (this.#hasSecond[index] === 1) this.withdraw(side, protocol, ownPort + 1);
     }
   }
 
@@ -375,8 +388,12 @@ export class ModuleDialogue implements Dialogue {
     return this.#host.expectations.virtualPortBetween(this.record, serverPort, clientPort);
   }
 
-  /** This connection's time is up: what is bound to it goes first. */
+  /** This connection's time is up: what is bound to it goes first, unless something else keeps it alive. */
   withdrawBound(): void {
+    let boundCount = 0;
+    for (let index = 0; index < this.#records.length; index++)
+      if (this.#isBound[index] === 1 && this.#isOwn(index)) boundCount++;
+    if (this.#host.connections.controlledCount(this.record) > boundCount) return;
     for (let index = 0; index < this.#records.length; index++) {
       if (this.#isBound[index] === 1 && this.#isOwn(index))
         this.#host.expectations.withdraw(this.#records[index]!, this.record);

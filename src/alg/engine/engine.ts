@@ -141,6 +141,12 @@ export class Engine implements Applications {
 
   end(record: number): void {
     const dialogue = this.#dialogueOf(record);
+    const { module, counters } = dialogue.working;
+    try {
+      module.end?.(dialogue);
+    } catch {
+      counters.failed++;
+    }
     dialogue.record = -1;
     if (this.#working.includes(dialogue.working)) dialogue.working.free.push(dialogue);
     else this.#scrap(dialogue);

@@ -29,6 +29,8 @@ export interface ApplicationModule {
   readonly stream?: StreamShape;
   /** A connection begins; what follows from that alone. */
   begin?(dialogue: Dialogue): void;
+  /** The connection is gone. */
+  end?(dialogue: Dialogue): void;
   /**
    * Read a whole unit, of either side, and change it. SCTP: a unit is the packet from its common header on.
    * May allocate, must be bounded by the unit's length, and should not throw: then the connection is passed on unread.
@@ -46,7 +48,8 @@ export interface StreamShape {
   readonly endByte?: number;
   /**
    * How long is the unit that begins like this?
-   * @param unit - its beginning, at least one byte. Asked again with more bytes as long as the answer is 0.
+   * @param unit - its beginning, at least one byte. Asked again with each further byte as long as the answer is 0, and never
+   *   again once it is another.
    * @returns its bytes, which may be more than there are; 0: cannot be told yet; negative: so many bytes are no unit,
    *   and pass unread; UNREADABLE: everything from here on is
    */
@@ -83,11 +86,12 @@ export interface Dialogue {
   shownWord(side: Side): number;
   /**
    * This side says that it listens; the other one, or anyone, may connect to it.
-   * @returns the port where that one finds it, to be written in place of the announced one; 0: refused, or nothing is to
-   *   be done, because the other side reaches it without our help: leave what was said as it is
+   * What was announced before and is not over keeps its port, and its time begins anew.
+   * @returns the port where that one finds it, to be written in place of the announced one; 0: refused, or the other side
+   *   reaches it without our help: leave what was said as it is
    */
   listens(side: Side, announcement: Announcement): number;
-  /** Everything it announced on this port is over. */
+  /** What it announced on this port is over, the other half of a pair too, and datagrams that came by it. */
   withdraw(side: Side, protocol: AnnouncedProtocol, ownPort: number): void;
   /** The own port of what this side announced and is shown on this port; 0: it announced none. */
   ownPortOf(side: Side, protocol: AnnouncedProtocol, shownPort: number): number;
@@ -128,7 +132,10 @@ export interface Announcement {
    * alive.
    */
   readonly isLasting?: boolean;
-  /** Life of a lasting one; default: as long as this connection. 1..86400 */
+  /**
+   * Life of a lasting one, 1..86400: it then keeps this connection's entry alive, and connections may begin although this
+   * one has been closed. Default: as long as this connection's entry, which connections that have begun keep alive.
+   */
   readonly seconds?: number;
   /**
    * A client listens that is not hidden: the port its server appears to connect from. "same": the server's own, or what was
@@ -138,6 +145,9 @@ export interface Announcement {
   /** A server listens: it may be another server of the service, `address` says which. */
   readonly isFellowAllowed?: boolean;
   readonly isLowAllowed?: boolean;
-  /** Module for the connection; TCP and UDP, one port. Default: none. */
+  /**
+   * Module for the connection; TCP and UDP, one port. Default: none. With it, the announcement of a side that is not hidden
+   * is kept too, for the module's sake.
+   */
   readonly module?: ApplicationName;
 }

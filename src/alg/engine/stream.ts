@@ -124,82 +124,65 @@ export class Stream {
    */
   take(bytes: Uint8Array, from: number, count: number): number {
     const before = this.edge;
-    let taken = 0;
-    if (!this.isOpaque) taken = this.#takeUnits(bytes, from, count);
-    const isRefused = taken < count && !this.isOpaque;
-    this.edge = (before + taken) | 0;
-    if (taken > 0 && !this.isOpaque) this.#endSegment(before);
-    if (!this.isOpaque || isRefused || taken === count) return taken;
-    const rest = this.#takeOpaque(bytes, from + taken, count - taken);
-    this.edge = (this.edge + rest) | 0;
-    return taken + rest;
+    const read = this.isOpaque ? 0 : this.#takeUnits(bytes, from, count);
+    this.edge = (before + read) | 0;
+    if (!this.isOpaque) {
+      if (read > 0) this.#endSegment(before);
+      return read;
+    }
+    const unread = read === count ? 0 : this.#takeOpaque(bytes, from + read, count - read);
+    this.edge = (this.edge + unread) | 0;
+    return read + unread;
   }
 
   #takeOpaque(bytes: Uint8Array, from: number, count: number): number {
     if (!this.#isHeld) return count;
-    if (!this.#releaseWith(bytes[from]!, (this.edge + 1) | 0)) return 0;
+    if (this.#count === PIECES_MAX) return 0;
+    this.#releaseWith(bytes[from]!, (this.edge + 1) | 0);
     this.#nextUnit();
     return count;
   }
 
-  /** @returns how many were taken; fewer than `count` where there is no room for a piece, or nothing is read any more */
+  /**
+   * @returns how many were taken; fewer than `count` where a unit might need a piece for which there is no room, or where
+   *   nothing is read any more
+   */
   #takeUnits(bytes: Uint8Array, from: number, count: number): number {
-    const leadBefore = this.#lead;
-    const totalBefore = this.#totalBytes;
     let i = 0;
-    while (i < count) {
-      const next = (this.edge + i + 1) | 0;
+    while (i < count && !this.isOpaque) {
+      const end = (this.edge + i + 1) | 0;
+      const byte = bytes[from + i]!;
       if (this.#skipBytes > 0) {
         const skipped = Math.min(this.#skipBytes, count - i);
         this.#skipBytes -= skipped;
         i += skipped;
-        continue;
-      }
-      const byte = bytes[from + i]!;
-      if (this.#isSkipping) {
+      } else if (this.#isSkipping) {
         this.#isSkipping = byte !== this.#endByte;
         i++;
-        continue;
-      }
-      if (this.#unitBytes === 0) this.#unitStart = (this.edge + i) | 0;
-      if (this.#totalBytes > 0) {
+      } else if (this.#count === PIECES_MAX) {
+        // Refused before the module is asked anything, so that it never hears the same twice.
+        return i;
+      } else if (this.#totalBytes > 0) {
         const missing = Math.min(this.#totalBytes - this.#unitBytes, count - i);
         for (let k = 0; k < missing; k++) this.#unit[this.#unitBytes + k] = bytes[from + i + k]!;
         this.#unitBytes += missing;
         i += missing;
+        this.#endUnit((this.edge + i) | 0);
       } else if (this.#unitBytes < this.#unit.length) {
+        if (this.#unitBytes === 0) this.#unitStart = (end - 1) | 0;
         this.#unit[this.#unitBytes++] = byte;
-        if (!this.#measure(next)) return this.#giveBack(leadBefore, totalBefore);
         i++;
+        this.#measure(end);
+        this.#endUnit(end);
       } else {
         // Longer than any.
-        if (this.#isHeld) {
-          if (!this.#releaseWith(byte, next)) return this.#giveBack(leadBefore, totalBefore);
-          i++;
-        }
+        if (this.#isHeld) this.#releaseWith(byte, end);
         this.#nextUnit();
-        if (i === 0 || bytes[from + i - 1] !== this.#endByte) this.#loseTrack();
+        i++;
+        if (byte !== this.#endByte) this.#loseTrack();
       }
-      if (this.#totalBytes > 0 && this.#unitBytes === this.#totalBytes) {
-        if (!this.#endUnit((this.edge + i) | 0)) return this.#giveBack(leadBefore, totalBefore);
-        this.#nextUnit();
-      }
-      if (this.isOpaque) return i;
     }
-    return count;
-  }
-
-  /** There is no room for a piece: of this unit nothing came. @returns how much was taken in front of it */
-  #giveBack(leadBefore: number, totalBefore: number): number {
-    const bytesBefore = (this.edge - this.#unitStart) | 0;
-    if (bytesBefore <= 0) {
-      this.#nextUnit();
-      return -bytesBefore;
-    }
-    this.#unitBytes = bytesBefore;
-    this.#lead = leadBefore;
-    this.#totalBytes = totalBefore;
-    return 0;
+    return i;
   }
 
   /** Nobody can tell any more where a unit begins, unless by the end of the one before. */
@@ -208,112 +191,93 @@ export class Stream {
     else this.#isSkipping = true;
   }
 
-  /** The unit has one byte more: how long is it? @returns false when there is no room for a piece */
-  #measure(end: number): boolean {
+  /** The unit has one byte more: how long is it? @param end - original number behind it */
+  #measure(end: number): void {
     for (;;) {
       const there = this.#unitBytes - this.#lead;
       const measured = this.#reader.measure(this.#unit, this.#lead, there);
-      if (measured === 0) return true;
-      if (measured > 0) {
-        if (this.#lead + measured <= this.#unit.length) {
-          this.#totalBytes = this.#lead + Math.max(measured, there);
-          return true;
-        }
-        return this.#skip(this.#lead + measured, end);
-      }
+      if (measured === 0) return;
       if (measured === -Infinity) {
-        if (this.#isHeld && !this.#release(end)) return false;
+        if (this.#isHeld) this.#release(end);
         this.isOpaque = true;
         this.#nextUnit();
-        return true;
+        return;
       }
-      if (-measured >= there) return this.#skip(this.#lead - measured, end);
-      // What is behind them may begin a unit.
-      if (this.#isHeld) this.#lead -= measured;
+      const isUnit = measured > 0 && this.#lead + measured <= this.#unit.length;
+      if (isUnit) {
+        this.#totalBytes = this.#lead + Math.max(measured, there);
+        return;
+      }
+      const bytes = Math.abs(measured);
+      if (measured > 0 || bytes >= there) {
+        // None, or one that is too long.
+        if (this.#isHeld) this.#release(end);
+        const rest = this.#lead + bytes - this.#unitBytes;
+        this.#nextUnit();
+        this.#skipBytes = rest;
+        return;
+      }
+      // What is behind these bytes may begin a unit.
+      if (this.#isHeld) this.#lead += bytes;
       else {
-        this.#unit.copyWithin(0, -measured, this.#unitBytes);
-        this.#unitBytes += measured;
-        this.#unitStart = (this.#unitStart - measured) | 0;
+        this.#unit.copyWithin(0, bytes, this.#unitBytes);
+        this.#unitBytes -= bytes;
+        this.#unitStart = (this.#unitStart + bytes) | 0;
         this.#isPassed = ((this.#unitStart - this.edge) | 0) < 0;
       }
     }
   }
 
-  /** Pass on unread this many bytes, counted from #unit's first. */
-  #skip(bytes: number, end: number): boolean {
-    if (this.#isHeld && !this.#release(end)) return false;
-    const rest = bytes - this.#unitBytes;
-    this.#nextUnit();
-    this.#skipBytes = rest;
-    return true;
-  }
-
-  /** A unit is whole. @returns false when there is no room to replace it */
-  #endUnit(end: number): boolean {
+  /** Read the unit if it is whole. */
+  #endUnit(end: number): void {
+    if (this.#totalBytes === 0 || this.#unitBytes < this.#totalBytes) return;
     const from = this.#lead;
     const length = this.#unitBytes - from;
-    const mayChange = this.#isHeld || (!this.#isPassed && this.#reader.mayChange(this.#unit, from, length));
-    if (!mayChange) {
+    if (!this.#isHeld && (this.#isPassed || !this.#reader.mayChange(this.#unit, from, length))) {
       this.#reader.read(this.#unit, from, length, this.#unit, 0, 0);
-      return true;
+      this.#nextUnit();
+      return;
     }
-    if (this.#count === PIECES_MAX) return false;
     const at = this.#count * this.#pieceBytesMax;
     for (let i = 0; i < from; i++) this.#bytes[at + i] = this.#unit[i]!;
-    const written = this.#reader.read(
-      this.#unit,
-      from,
-      length,
-      this.#bytes,
-      at + from,
-      this.#pieceBytesMax - from,
-    );
+    const room = this.#pieceBytesMax - from;
+    const written = this.#reader.read(this.#unit, from, length, this.#bytes, at + from, room);
     if (written > 0) this.#addPiece(end, from + written);
-    else if (this.#isHeld) {
-      this.#copyUnit(at);
-      this.#addPiece(end, this.#unitBytes);
-    }
-    return true;
+    else if (this.#isHeld) this.#release(end);
+    this.#nextUnit();
   }
 
   /** The bytes ended in the middle of a unit. @param before - the edge before they came */
   #endSegment(before: number): void {
     if (this.#unitBytes === 0 || this.#isPassed) return;
-    const edge = this.edge;
     const there = this.#unitBytes - this.#lead;
     if (there > 0 && this.#reader.mayChange(this.#unit, this.#lead, there)) {
       this.#isHeld = true;
       return;
     }
     if (this.#isHeld) {
-      // Without room it stays held.
-      if (this.#count === PIECES_MAX) return;
+      const { edge } = this;
       this.edge = before;
       this.#release(edge);
       this.edge = edge;
-      this.#isHeld = false;
     }
     this.#isPassed = true;
   }
 
   /** Pass on what is held as it is, the byte that just came included: its last one must be new. */
-  #release(end: number): boolean {
-    if (this.#count === PIECES_MAX) return false;
+  #release(end: number): void {
     this.#copyUnit(this.#count * this.#pieceBytesMax);
     this.#addPiece(end, this.#unitBytes);
     this.#isHeld = false;
-    return true;
   }
 
   /** Likewise, with a byte that does not belong to it. */
-  #releaseWith(byte: number, end: number): boolean {
-    if (this.#count === PIECES_MAX) return false;
+  #releaseWith(byte: number, end: number): void {
     const at = this.#count * this.#pieceBytesMax;
     this.#copyUnit(at);
     this.#bytes[at + this.#unitBytes] = byte;
     this.#addPiece(end, this.#unitBytes + 1);
     this.#isHeld = false;
-    return true;
   }
 
   #copyUnit(at: number): void {
