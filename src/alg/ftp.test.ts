@@ -68,7 +68,7 @@ function connect(config: ServiceConfig = FTP): void {
 }
 beforeEach(() => connect());
 
-const counters = () => stage.control.status().applications[0]!.counters;
+const counters = () => stage.control.status().applications.find(({ name }) => name === "ftp")!.counters;
 const expected = () => stage.connections().filter(({ state }) => state === "LISTEN");
 const isOpen = (at: string, source = `${CLIENT}:40000`) =>
   stage.send(tcp({ from: source, to: at, flags: "S" })).verdict === "to-server";

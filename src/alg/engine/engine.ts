@@ -132,15 +132,15 @@ export class Engine implements Applications {
   }
 
   toServer(packet: Packet, flow: Flow, record: number): boolean {
-    return this.#pass(packet, flow, this.#dialogueOf(record), "client");
+    return this.#pass(packet, flow, this.dialogueOf(record), "client");
   }
 
   toClient(packet: Packet, flow: Flow, record: number): boolean {
-    return this.#pass(packet, flow, this.#dialogueOf(record), "server");
+    return this.#pass(packet, flow, this.dialogueOf(record), "server");
   }
 
   end(record: number): void {
-    const dialogue = this.#dialogueOf(record);
+    const dialogue = this.dialogueOf(record);
     const { module, counters } = dialogue.working;
     try {
       module.end?.(dialogue);
@@ -153,12 +153,12 @@ export class Engine implements Applications {
   }
 
   expiring(record: number): void {
-    this.#dialogueOf(record).withdrawBound();
+    this.dialogueOf(record).withdrawBound();
   }
 
   announcedBegan(record: number, control: number, application: number): void {
     if (!this.connections.hasFlag(control, ConnectionFlag.application)) return;
-    const dialogue = this.#dialogueOf(control);
+    const dialogue = this.dialogueOf(control);
     dialogue.working.counters.begun++;
     const working = this.#working[application - 1];
     if (working !== undefined) this.#begin(record, working, dialogue.options);
@@ -217,7 +217,8 @@ export class Engine implements Applications {
     }
   }
 
-  #dialogueOf(record: number): ModuleDialogue {
+  /** Of a connection that has a module. */
+  dialogueOf(record: number): ModuleDialogue {
     return this.#dialogues[this.connections.sequence(record)]!;
   }
 
