@@ -33,7 +33,7 @@ export interface Offload {
 }
 
 export type StageOptions = Partial<DirectorSettings> &
-  Partial<Pick<DirectorOptions, "hopChange" | "randomU32" | "now">>;
+  Partial<Pick<DirectorOptions, "hopChange" | "randomU32" | "now" | "applications">>;
 
 export class Stage {
   readonly director: Director;
@@ -46,12 +46,18 @@ export class Stage {
 
   /** Settings default to IPVS_SETTINGS, the rest to a router of its own at time 0 under a fixed seed. */
   constructor(services: readonly ServiceConfig[], options: StageOptions = {}) {
-    const { hopChange = -1, randomU32 = seededRandom(42), now = milliseconds(0), ...settings } = options;
+    const {
+      hopChange = -1,
+      randomU32 = seededRandom(42),
+      now = milliseconds(0),
+      applications = APPLICATIONS,
+      ...settings
+    } = options;
     this.#nowMs = now;
     this.director = new Director({
       settings: { ...IPVS_SETTINGS, ...settings },
       schedulers: SCHEDULERS,
-      applications: APPLICATIONS,
+      applications,
       randomU32,
       hopChange,
       now,

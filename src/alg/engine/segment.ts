@@ -76,7 +76,7 @@ export function passSegment(
       const passage = passPayload(packet, flow, own, sequence, tcpBytes, payloadBytes);
       if (passage !== "passed") return passage;
       rewritten = own.rewritten(sequence);
-      // Nothing of it goes on: a byte that the receiver has long had makes it say so.
+      // Nothing of it goes on: the byte in front of it, once more, makes the receiver say so.
       if (isProbe) rewritten = (rewritten - 1) | 0;
     } else if (((sequence - own.edge) | 0) < 0) rewritten = (own.rewritten((sequence + 1) | 0) - 1) | 0;
     if ((tcpFlags & TcpFlag.urg) !== 0)
@@ -92,7 +92,7 @@ export function passSegment(
   return "passed";
 }
 
-/** What the last passPayload left is a byte that the receiver has long had. */
+/** What the last passPayload left is the byte in front of the segment's first. */
 let isProbe = false;
 
 function passPayload(
@@ -127,7 +127,7 @@ function passPayload(
   hasFin &&= own.emittedEnd === whole;
   if (own.emittedBytes === 0 && !hasFin) {
     if (own.emittedEnd === sequence) return "unacknowledged";
-    out[0] = 0;
+    out[0] = own.byteBefore(sequence);
     own.emittedBytes = 1;
     isProbe = true;
   }

@@ -6,8 +6,8 @@
  * Where a unit is replaced there is a **piece**: an original range, and the bytes that stand for it. It is remembered until
  * the receiver has acknowledged it, so that a repetition gets the same bytes. Everything else is passed on as it is.
  *
- * An incomplete unit that may have to be replaced is **held**: its bytes are not passed on. In their place goes a byte the
- * receiver has long had, as in a keep-alive; its answer, which acknowledges everything in front of the unit, is turned into
+ * An incomplete unit that may have to be replaced is **held**: its bytes are not passed on. In their place goes the byte in
+ * front of them once more, as in a keep-alive; its answer, which acknowledges everything in front of the unit, is turned into
  * one that acknowledges what is held. So a sender that waits for an acknowledgment before it says the rest (Nagle's
  * algorithm) gets one, and a receiver that is gone acknowledges nothing. When the unit is whole it becomes a piece, and
  * stands in for its *last* byte, which is never acknowledged before the receiver has all of it: as long as it has not, the
@@ -73,6 +73,8 @@ export class Stream {
   #isPassed = false;
   /** So many bytes are to be passed on unread. */
   #skipBytes = 0;
+  /** The rewritten stream's last byte in front of #unit. */
+  #byteBefore = 0;
   /** Or all up to the next end of a unit. */
   #isSkipping = false;
   readonly #endByte: number;
@@ -86,6 +88,8 @@ export class Stream {
   /** Rewritten less original, before the piece. */
   readonly #deltaBefore = new Int32Array(PIECES_MAX);
   readonly #length = new Int32Array(PIECES_MAX);
+  /** The rewritten stream's last byte in front of the piece. */
+  readonly #before = new Uint8Array(PIECES_MAX);
   readonly #bytes: Uint8Array;
 
   /** @param endByte - what every unit ends with; -1: there is no such byte, and what was lost track of stays lost */
@@ -156,8 +160,10 @@ export class Stream {
         const skipped = Math.min(this.#skipBytes, count - i);
         this.#skipBytes -= skipped;
         i += skipped;
+        this.#byteBefore = bytes[from + i - 1]!;
       } else if (this.#isSkipping) {
         this.#isSkipping = byte !== this.#endByte;
+        this.#byteBefore = byte;
         i++;
       } else if (this.#count === PIECES_MAX) {
         // Refused before the module is asked anything, so that it never hears the same twice.
@@ -178,6 +184,7 @@ export class Stream {
         // Longer than any.
         if (this.#isHeld) this.#releaseWith(byte, end);
         this.#nextUnit();
+        this.#byteBefore = byte;
         i++;
         if (byte !== this.#endByte) this.#loseTrack();
       }
@@ -213,6 +220,7 @@ export class Stream {
         // None, or one that is too long.
         if (this.#isHeld) this.#release(end);
         const rest = this.#lead + bytes - this.#unitBytes;
+        this.#byteBefore = this.#unit[this.#unitBytes - 1]!;
         this.#nextUnit();
         this.#skipBytes = rest;
         return;
@@ -220,6 +228,7 @@ export class Stream {
       // What is behind these bytes may begin a unit.
       if (this.#isHeld) this.#lead += bytes;
       else {
+        this.#byteBefore = this.#unit[bytes - 1]!;
         this.#unit.copyWithin(0, bytes, this.#unitBytes);
         this.#unitBytes -= bytes;
         this.#unitStart = (this.#unitStart + bytes) | 0;
@@ -235,6 +244,7 @@ export class Stream {
     const length = this.#unitBytes - from;
     if (!this.#isHeld && (this.#isPassed || !this.#reader.mayChange(this.#unit, from, length))) {
       this.#reader.read(this.#unit, from, length, this.#unit, 0, 0);
+      this.#byteBefore = this.#unit[this.#unitBytes - 1]!;
       this.#nextUnit();
       return;
     }
@@ -244,6 +254,7 @@ export class Stream {
     const written = this.#reader.read(this.#unit, from, length, this.#bytes, at + from, room);
     if (written > 0) this.#addPiece(end, from + written);
     else if (this.#isHeld) this.#release(end);
+    else this.#byteBefore = this.#unit[this.#unitBytes - 1]!;
     this.#nextUnit();
   }
 
@@ -291,6 +302,8 @@ export class Stream {
     this.#heldEnd[k] = this.#isHeld ? this.edge : this.#unitStart;
     this.#deltaBefore[k] = this.#delta;
     this.#length[k] = length;
+    this.#before[k] = this.#byteBefore;
+    this.#byteBefore = this.#bytes[k * this.#pieceBytesMax + length - 1]!;
     this.#delta = this.#deltaAfter(k);
   }
 
@@ -390,6 +403,12 @@ export class Stream {
     return (sequence + this.#deltaFirst()) | 0;
   }
 
+  /** The byte in front of `rewritten(sequence)`, where that is the beginning of a piece or of what is held. */
+  byteBefore(sequence: number): number {
+    for (let k = 0; k < this.#count; k++) if (((sequence - this.#end[k]!) | 0) < 0) return this.#before[k]!;
+    return this.#byteBefore;
+  }
+
   /** Original number that a rewritten acknowledgment acknowledges; what it covers is forgotten. */
   acknowledged(acknowledgment: number): number {
     if (this.#isHeld && acknowledgment === ((this.#unitStart + this.#delta) | 0)) return this.edge;
@@ -447,6 +466,7 @@ export class Stream {
     this.#heldEnd.copyWithin(0, count);
     this.#deltaBefore.copyWithin(0, count);
     this.#length.copyWithin(0, count);
+    this.#before.copyWithin(0, count);
     this.#bytes.copyWithin(0, count * this.#pieceBytesMax);
   }
 }
