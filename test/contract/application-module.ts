@@ -63,7 +63,11 @@ export function describeModule({ name }: ApplicationModule, { places, runs = 40 
     });
 
     test(`${FUZZ_PAYLOADS} damaged payloads`, { timeout: 600_000 }, () => {
-      const { stage } = fuzzModule(place, FUZZ_PAYLOADS, 1);
+      const { stage, nsPerByte, worstNsPerByte } = fuzzModule(place, FUZZ_PAYLOADS, 1);
+      if (process.env.VSNAT_FUZZ_PAYLOADS !== undefined)
+        process.stdout.write(
+          `${name}, ${place.name}: ${FUZZ_PAYLOADS} payloads, ${nsPerByte.toFixed(1)} ns a byte, ${worstNsPerByte.toFixed(1)} in the worst thousand\n`,
+        );
       expect(countersOf(stage).failed).toBe(0);
       expectGone(stage);
     });
