@@ -234,7 +234,8 @@ export class Expectations {
     return node < 0 ? -1 : this.#open(flow, node, nowTick);
   }
 
-  #findExpected(query: Flow, { protocol, sourcePort, destinationPort }: Flow): number {
+  #findExpected(query: Flow, flow: Flow): number {
+    const { protocol, sourcePort, destinationPort } = flow;
     const { words } = query;
     const isDatagram = protocol === Protocol.udp;
     let node = this.#find(query, 0, destinationPort);
@@ -242,14 +243,10 @@ export class Expectations {
     if (node < 0 && isDatagram) node = this.#find(query, sourcePort, 0);
     if (node < 0) node = this.#findRange(query, sourcePort, destinationPort);
     if (node >= 0) return node;
-    const [w0, w1, w2, w3] = [words[0]!, words[1]!, words[2]!, words[3]!];
     words.fill(0, 0, 4);
     node = this.#find(query, 0, destinationPort);
     if (node >= 0 || !isDatagram) return node;
-    words[0] = w0;
-    words[1] = w1;
-    words[2] = w2;
-    words[3] = w3;
+    for (let i = 0; i < 4; i++) words[i] = flow.words[i]!;
     words.fill(0, 4);
     return this.#find(query, sourcePort, 0);
   }
