@@ -14,8 +14,8 @@ export interface FtpPlace {
   readonly name: string;
 }
 
-/** Ports for passive transfers that every server is told to use. */
-export const PASSIVE_PORTS = { first: 30_000, last: 30_020 } as const;
+/** Ports for passive transfers that servers are told to use. */
+const PASSIVE_PORTS = { first: 30_000, last: 30_020 } as const;
 
 /** A folder that other users may read. */
 export async function makeFolder({ laboratory, name }: Omit<FtpPlace, "host">): Promise<string> {
@@ -32,7 +32,13 @@ export async function makeFile(folder: string, name: string, count: number): Pro
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-export async function startVsftpd(place: FtpPlace, folder: string, more = ""): Promise<void> {
+/** @param settings - override those here @param probe - where it answers then */
+export async function startVsftpd(
+  place: FtpPlace,
+  folder: string,
+  settings = "",
+  probe = "ftp://127.0.0.1/",
+): Promise<void> {
   const file = join(place.laboratory.directory, `vsftpd-${place.name}.conf`);
   await writeFile(
     file,
@@ -49,10 +55,10 @@ pasv_max_port=${PASSIVE_PORTS.last}
 seccomp_sandbox=NO
 xferlog_enable=NO
 secure_chroot_dir=${folder}
-${more}`,
+${settings}`,
     { mode: 0o600 },
   );
-  await startAnswering(place.host, ["vsftpd", file]);
+  await startAnswering(place.host, ["vsftpd", file], probe);
 }
 
 export async function startProftpd(place: FtpPlace, folder: string): Promise<void> {
@@ -99,10 +105,16 @@ export async function startPureFtpd(place: FtpPlace, folder: string): Promise<vo
   await startAnswering(place.host, ["sh", "-c", script, folder, ...program]);
 }
 
-async function startAnswering({ namespace }: Host, command: readonly string[]): Promise<void> {
+async function startAnswering(
+  { namespace }: Host,
+  command: readonly string[],
+  probe = "ftp://127.0.0.1/",
+): Promise<void> {
   const server = namespace.start(command);
   for (let tries = 0; tries < 100 && server.isRunning; tries++) {
-    const { code } = await namespace.attempt(["curl", "--silent", "--max-time", "2", "ftp://127.0.0.1/"]);
+    // TLS where it is offered.
+    const asking = ["curl", "--silent", "--ssl", "--insecure", "--max-time", "2", probe];
+    const { code } = await namespace.attempt(asking);
     if (code === 0) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
