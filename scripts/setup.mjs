@@ -33,6 +33,16 @@ export const TEST_PROGRAMS = [
   { program: "inetutils-ftp", debian: "inetutils-ftp", why: "is another one, GNU's" },
   { program: "openssl", debian: "openssl", why: "makes an FTP server's certificate" },
   { program: "socat", debian: "socat", why: "holds connections over the director open" },
+  { program: "ngircd", debian: "ngircd", why: "is an IRC server" },
+  { program: "weechat-headless", debian: "weechat-headless", why: "is an IRC client" },
+  {
+    program: "fifo plugin",
+    file: "/usr/share/doc/weechat-plugins",
+    debian: "weechat-plugins",
+    why: "tells it what to do",
+  },
+  { program: "irssi", debian: "irssi", why: "is another one" },
+  { program: "oidentd", debian: "oidentd", why: "says whose a client's connection is" },
 ];
 
 /**
@@ -94,7 +104,8 @@ export function ensureBuilt() {
 
 /** Install the Debian packages of the programs that are missing, or say which to install and end. */
 export function ensurePrograms(programs) {
-  const missing = programs.filter(({ program }) => !isOnPath(program));
+  const isThere = ({ program, file }) => (file === undefined ? isOnPath(program) : existsSync(file));
+  const missing = programs.filter((one) => !isThere(one));
   if (missing.length === 0) return;
   const list = missing
     .map(({ program, debian, why }) => `  ${debian.padEnd(16)} its ${program} ${why}`)
