@@ -1,8 +1,10 @@
 /** Ident's module through a whole director: a real server asks its client's host, which knows the virtual port only. */
 import { describe, expect, test } from "vitest";
+import { describeModule } from "../../test/contract/application-module.ts";
 import { Conversation } from "../../test/support/conversation.ts";
 import { destination, service } from "../../test/support/replayed.ts";
 import { Stage } from "../../test/support/stage.ts";
+import { ident } from "./ident.ts";
 
 const VIP = "202.103.106.5";
 const SERVER = "172.16.0.3";
@@ -92,4 +94,21 @@ describe("what stays", () => {
     const talk = new Conversation(stage, `${SERVER}:40001`, `${CLIENT}:113`);
     expect(talk.say("6195, 6667\r\n")).toBe("6195, 6667\r\n");
   });
+});
+
+describeModule(ident, {
+  places: [
+    {
+      name: "a real server that asks",
+      stage: () => asking().stage,
+      outside: [`${SERVER}:40001`, `${CLIENT}:113`],
+      inside: [`${VIP}:40001`, `${CLIENT}:113`],
+      said: [
+        ["client", "6193, 6667\r\n", "6193, 16667\r\n"],
+        ["server", "6193 , 16667 : USERID : UNIX :joe\r\n", "6193 , 6667 : USERID : UNIX :joe\r\n"],
+        ["client", "6193, 6668\r\n"],
+        ["server", "6193, 6668 : ERROR : NO-USER\r\n"],
+      ],
+    },
+  ],
 });

@@ -1,14 +1,18 @@
 /** IRC's module through a whole director: offers of hosts that go out, of bouncers behind a virtual address, and attacks. */
 import { describe, expect, test } from "vitest";
+import { describeModule } from "../../test/contract/application-module.ts";
 import { Conversation, call } from "../../test/support/conversation.ts";
 import { destination, service } from "../../test/support/replayed.ts";
 import { Stage } from "../../test/support/stage.ts";
+import { irc } from "./irc.ts";
 
 const INSIDE = "10.0.0.9";
 const INSIDE6 = "fd00:10::9";
 const SOURCE = "192.0.2.99";
 const SOURCE6 = "2001:db8::99";
 const IRC_SERVER = "203.0.113.7";
+const VIP = "202.103.106.5";
+const BOUNCER = "172.16.0.3";
 const STRANGER = "198.51.100.4:5555";
 const WELCOME = ":irc.example 001 joe :Welcome\r\n";
 
@@ -20,7 +24,8 @@ const privmsg = (...requests: readonly string[]): string =>
   `PRIVMSG ann :${requests.map((request) => `\x01${request}\x01`).join("")}\r\n`;
 const heard = (...requests: readonly string[]): string => `:ann!a@far.example ${privmsg(...requests)}`;
 
-function outgoing({ isWelcome = true, clientPort = 40_000 } = {}) {
+/** A director with a masquerade rule for each family. */
+function outgoingStage(): Stage {
   const stage = new Stage([]);
   stage.apply([], {
     masquerade: [
@@ -28,6 +33,11 @@ function outgoing({ isWelcome = true, clientPort = 40_000 } = {}) {
       { from: ["fd00:10::/64"], sources: [SOURCE6], apps: ["irc"] },
     ],
   });
+  return stage;
+}
+
+function outgoing({ isWelcome = true, clientPort = 40_000 } = {}) {
+  const stage = outgoingStage();
   const talk = new Conversation(stage, `${INSIDE}:${clientPort}`, `${IRC_SERVER}:6667`);
   if (isWelcome) talk.answer(WELCOME);
   const counters = () => stage.control.status().applications.find(({ name }) => name === "irc")!.counters;
@@ -128,8 +138,6 @@ describe("out through a masquerade rule", () => {
 });
 
 describe("a server behind a virtual address", () => {
-  const VIP = "202.103.106.5";
-  const BOUNCER = "172.16.0.3";
   const CLIENT = "202.100.1.2";
 
   function incoming(more: object = {}) {
@@ -238,7 +246,7 @@ describe("attacks", () => {
     // What is held is let go with one byte more; of a segment with more than that the rest would come again.
     const cuts = [...Array.from({ length: 128 }, (_, i) => 8 * i), 1024, 1025, line.length];
     const pieces = cuts.slice(1).map((end, i) => line.slice(cuts[i], end));
-    const arrived = pieces.map((piece) => talk.say(piece).replace("\0", "")).join("");
+    const arrived = pieces.map((piece) => talk.say(piece)).join("");
     expect(arrived).toBe(line);
     expect(stage.connections()).toHaveLength(1);
     expect(talk.say(offer)).not.toBe(offer);
@@ -253,4 +261,63 @@ describe("attacks", () => {
     expect(talk.say(offer)).toBe(offer);
     expect(counters().encrypted).toBe(1);
   });
+});
+
+describeModule(irc, {
+  places: [
+    {
+      name: "a client behind the director",
+      stage: outgoingStage,
+      outside: [`${INSIDE}:40000`, `${IRC_SERVER}:6667`],
+      inside: [`${SOURCE}:40000`, `${IRC_SERVER}:6667`],
+      said: [
+        ["client", "NICK joe\r\nUSER joe 0 * :Joe\r\n"],
+        ["server", `${WELCOME}:irc.example 372 joe :- hello\r\n`],
+        [
+          "client",
+          privmsg(`DCC SEND "a file" ${OWN} 5000 300000`, "VERSION"),
+          privmsg(`DCC SEND "a file" ${SHOWN} 5000 300000`, "VERSION"),
+        ],
+        ["server", heard("DCC RESUME file 5000 1000")],
+        ["client", "PRIVMSG ann :just text\r\nPING x\r\n"],
+        ["server", "PONG x\r\n@time=12:00 :ann!a@far NOTICE joe :\x01PING 1\x01\r\n"],
+        [
+          "client",
+          `NOTICE ann :\x01DCC CHAT chat ${OWN} 5001\x01\r\n`,
+          `NOTICE ann :\x01DCC CHAT chat ${SHOWN} 5001\x01\r\n`,
+        ],
+        ["client", privmsg("DCC ACCEPT file 5000 1000")],
+        ["client", privmsg(`DCC SEND file ${OWN} 0 3 42`), privmsg(`DCC SEND file ${SHOWN} 0 3 42`)],
+        ["client", "QUIT\r\n"],
+      ],
+    },
+    {
+      name: "one of IPv6",
+      stage: outgoingStage,
+      outside: [`[${INSIDE6}]:40000`, "[2001:db8:7::7]:6667"],
+      inside: [`[${SOURCE6}]:40000`, "[2001:db8:7::7]:6667"],
+      said: [
+        ["server", WELCOME],
+        ["client", privmsg(`DCC CHAT chat ${INSIDE6} 5000`), privmsg(`DCC CHAT chat ${SOURCE6} 5000`)],
+        ["client", "QUIT\r\n"],
+      ],
+    },
+    {
+      name: "a bouncer behind the director",
+      stage: () =>
+        new Stage([{ ...service("tcp", VIP, 6667, "rr", destination(BOUNCER, 6667)), app: "irc" }]),
+      outside: ["202.100.1.2:40000", `${VIP}:6667`],
+      inside: ["202.100.1.2:40000", `${BOUNCER}:6667`],
+      said: [
+        ["server", WELCOME],
+        [
+          "server",
+          heard(`DCC SEND file ${number(BOUNCER)} 5000 3`),
+          heard(`DCC SEND file ${number(VIP)} 5000 3`),
+        ],
+        ["client", privmsg("DCC RESUME file 5000 1")],
+        ["server", heard("DCC ACCEPT file 5000 1")],
+      ],
+    },
+  ],
 });

@@ -67,7 +67,7 @@ export class Conversation {
     const ack = this.#heardByClient;
     const { bytes } = this.#stage.send(tcp({ from: client.own, to: server.shown, flags, seq, ack, payload }));
     this.#check(bytes, from(client.shown), to(server.own));
-    return textOf(bytes);
+    return newTextOf(bytes, this.#heardByServer);
   }
 
   #fromServer(flags: string, payload: string): string {
@@ -76,7 +76,7 @@ export class Conversation {
     const ack = this.#heardByServer;
     const { bytes } = this.#stage.send(tcp({ from: server.own, to: client.shown, flags, seq, ack, payload }));
     this.#check(bytes, from(server.shown), to(client.own));
-    return textOf(bytes);
+    return newTextOf(bytes, this.#heardByClient);
   }
 
   /** What grew beyond a segment leaves as a super-packet, for the kernel to finish. */
@@ -102,13 +102,20 @@ function endsOf(bytes: Uint8Array): [string, string] {
   ];
 }
 
-/** Payload behind headers without options. */
-const textOf = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.subarray(flowOf(bytes).family === 4 ? 40 : 60)).toString("latin1");
+/**
+ * Payload behind headers without options. A byte that was heard long ago only asks for an acknowledgment.
+ * @param heard - number of the first byte that was not heard
+ */
+function newTextOf(bytes: Uint8Array, heard: number): string {
+  const { transportAt } = flowOf(bytes);
+  const sequence = new DataView(bytes.buffer, bytes.byteOffset).getUint32(transportAt + 4);
+  return Buffer.from(bytes.subarray(transportAt + 20 + Math.max(0, heard - sequence))).toString("latin1");
+}
 
 function flowOf(bytes: Uint8Array): Flow {
   const packet = new Packet();
   const flow = new Flow();
   if (!packet.load(bytes) || flow.dissect(packet) !== "ok") throw new Error("no packet");
+  flow.transportAt -= packet.at;
   return flow;
 }
