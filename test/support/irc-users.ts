@@ -1,18 +1,17 @@
 /** Real IRC programs in a laboratory: ngircd, WeeChat (told through its FIFO) and irssi (on a terminal of socat's). */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Host } from "../../src/cli/demo/founding-network.ts";
+import { type Host, VIP } from "../../src/cli/demo/founding-network.ts";
 import type { Laboratory } from "../../src/cli/demo/laboratory.ts";
 import type { Program } from "../../src/cli/demo/program.ts";
 
+/** Of the founding network's client. */
+const CLIENT = ["202.100.1.2", "2001:db8:1::2"];
+
 type Directory = Pick<Laboratory, "directory">;
 
-/** ngircd on a host, for any number of users from one address. @param options - of its section Options */
-export async function startNgircd(
-  { directory }: Directory,
-  host: Host,
-  options = "Ident = no",
-): Promise<Program> {
+/** ngircd on a host, for any number of users from one address. @param isAsking - for each user's name by ident */
+export async function startNgircd({ directory }: Directory, host: Host, isAsking = false): Promise<Program> {
   const file = join(directory, `ngircd-${host.namespace.role}.conf`);
   await writeFile(
     file,
@@ -25,14 +24,23 @@ Ports = 6667
 MaxConnectionsIP = 0
 PingTimeout = 600
 [Options]
-DNS = no
+# Without DNS ngircd does not ask by ident either.
+DNS = ${isAsking ? "yes" : "no"}
+Ident = ${isAsking ? "yes" : "no"}
 PAM = no
-${options}
 `,
   );
-  const server = host.namespace.start(["ngircd", "--nodaemon", "--config", file]);
+  const server = host.namespace.start(await withNames(directory, ["ngircd", "--nodaemon", "--config", file]));
   await server.waitFor(/ready/);
   return server;
+}
+
+/** A command that knows names for all addresses of the laboratory, and needs no name server. */
+export async function withNames(directory: string, command: readonly string[]): Promise<string[]> {
+  const file = join(directory, "hosts");
+  const addresses = ["127.0.0.1", "::1", VIP.ipv4, VIP.ipv6, ...CLIENT];
+  await writeFile(file, addresses.map((address, i) => `${address} host-${i}.example\n`).join(""));
+  return ["sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', file, ...command];
 }
 
 export interface IrcUser {
