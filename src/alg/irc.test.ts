@@ -79,7 +79,7 @@ describe("out through a masquerade rule", () => {
     const { talk } = outgoing();
     const offer = (address: number, port: number) => `\x01DCC CHAT chat ${address} ${port}\x01`;
     const line = (address: number) =>
-      `@label=1 :joe NOTICE ann,bob :look ${offer(address, 5000)} or \x01VERSION\x01${offer(address, 5001)}.\r\n`;
+      `@label=1 :joe NOTICE ann,bob :${offer(address, 5000)} or \x01VERSION\x01${offer(address, 5001)}.\r\n`;
     expect(talk.say(line(OWN))).toBe(line(SHOWN));
   });
 
@@ -107,6 +107,14 @@ describe("out through a masquerade rule", () => {
       expect(talk.say(line)).toBe(line);
     for (const line of [heard("DCC ACCEPT file 6000 10"), heard("DCC RESUME file 6001 10")])
       expect(talk.answer(line)).toBe(line);
+  });
+
+  test("the beginning of a line waits for its end only as long as it may be a request", () => {
+    const { talk } = outgoing();
+    for (const piece of ["PING x", "\r\nPRIVMSG ann :h", "i\r\n"]) expect(talk.say(piece)).toBe(piece);
+    for (const piece of ["@time=1 :a!b@c PRIVMSG", " joe"]) expect(talk.answer(piece)).toBe("");
+    expect(talk.answer(" :hi")).toBe("@time=1 :a!b@c PRIVMSG joe :hi");
+    expect(talk.answer("\r\n")).toBe("\r\n");
   });
 
   test("passive: port 0 has the address changed, and nobody may come", () => {
@@ -196,6 +204,7 @@ describe("attacks", () => {
     ["no delimiter", `PRIVMSG ann :DCC SEND file ${OWN} 5000 3\r\n`],
     ["one delimiter", `PRIVMSG ann :\x01DCC SEND file ${OWN} 5000 3\r\n`],
     ["between two requests", `PRIVMSG ann :\x01A\x01DCC SEND file ${OWN} 5000 3\x01B\x01\r\n`],
+    ["behind other text", `PRIVMSG ann :x \x01DCC SEND file ${OWN} 5000 3\x01\r\n`],
     ["not at the beginning of a request", privmsg(`SAY DCC SEND file ${OWN} 5000 3`)],
     ["not at the beginning of a line", `TOPIC #x :PRIVMSG ann :\x01DCC SEND file ${OWN} 5000 3\x01\r\n`],
     ["in the name of whom it is for", `PRIVMSG \x01DCC SEND file ${OWN} 5000 3\x01\r\n`],

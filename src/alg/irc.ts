@@ -46,14 +46,11 @@ export const irc: ApplicationModule = {
     unitBytesMax: LINE_BYTES_MAX,
     endByte: LINE_FEED,
     measure: (unit) => (unit.u8(unit.length - 1) === LINE_FEED ? unit.length : 0),
-    mayChange: (unit) => {
-      const first = unit.u8(0);
-      return first === AT || first === COLON || CARRIERS.some((carrier) => unit.beginsLike(carrier));
-    },
+    mayChange: (unit) => requestsAt(unit) >= 0,
   },
   read: (unit, from, dialogue) => {
     if ((dialogue.memory & WELCOMED) === 0) readGreeting(unit, from, dialogue);
-    else if (unit.find(DELIMITER) >= 0) readRequests(unit, from, dialogue);
+    else readRequests(unit, from, dialogue);
   },
 };
 
@@ -67,7 +64,7 @@ function readGreeting(unit: Unit, from: Side, dialogue: Dialogue): void {
   else if (unit.has(at, "670 ") && (dialogue.memory & ENCRYPTION_ASKED) !== 0) dialogue.stepAside();
 }
 
-/** Behind tags and prefix. */
+/** Behind tags and prefix; the end, if they do. */
 function commandAt(unit: Unit): number {
   let at = 0;
   if (unit.u8(at) === AT) at = skipWord(unit, at);
@@ -75,12 +72,19 @@ function commandAt(unit: Unit): number {
   return at;
 }
 
-function readRequests(unit: Unit, from: Side, dialogue: Dialogue): void {
+/**
+ * Where the requests of a message begin: its text does with the first of them.
+ * @returns the end, if the beginning of a line does not tell yet; -1: there are none
+ */
+function requestsAt(unit: Unit): number {
   const command = commandAt(unit);
-  if (!CARRIERS.some((carrier) => unit.has(command, carrier))) return;
+  if (!CARRIERS.some((carrier) => unit.beginsLike(carrier, command))) return -1;
   const text = skipWord(unit, skipWord(unit, command));
-  if (unit.u8(text) !== COLON) return;
-  for (let at = text; ; ) {
+  return unit.beginsLike(":\x01", text) ? Math.min(text + 1, unit.length) : -1;
+}
+
+function readRequests(unit: Unit, from: Side, dialogue: Dialogue): void {
+  for (let at = requestsAt(unit); at >= 0; ) {
     const begin = unit.find(DELIMITER, at);
     const end = begin < 0 ? -1 : unit.find(DELIMITER, begin + 1);
     if (end < 0) return;
