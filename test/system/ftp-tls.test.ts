@@ -7,7 +7,7 @@ import { type Host, VIP } from "../../src/cli/demo/founding-network.ts";
 import { FAMILIES, type Family, type Founding, hostText, startFounding } from "../support/founding.ts";
 import { curl, hashOf, makeFile, makeFolder, startVsftpd, url } from "../support/ftp-servers.ts";
 
-const FILE_BYTES = 3_000_000;
+const FILE_BYTES = 300_000;
 /** Ports of VIP: two servers in turn; one of them; that one without the option; encrypted from the first byte on. */
 const SERVED = { both: 21, one: 2121, plain: 2122, encrypted: 990 } as const;
 /** Passive ports of each server. */
