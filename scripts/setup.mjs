@@ -3,7 +3,7 @@
  * JavaScript on purpose: on a fresh machine there is no compiler yet. Each step does nothing when nothing is missing.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -29,13 +29,43 @@ export const TEST_PROGRAMS = [
   { program: "vsftpd", debian: "vsftpd", why: "is an FTP server behind the director, and outside" },
   { program: "lftp", debian: "lftp", why: "is an FTP client" },
   { program: "python3", debian: "python3", why: "is another one, by its ftplib" },
+  { program: "tnftp", debian: "tnftp", why: "is an FTP client of the BSDs" },
+  { program: "inetutils-ftp", debian: "inetutils-ftp", why: "is another one, GNU's" },
+  { program: "openssl", debian: "openssl", why: "makes an FTP server's certificate" },
   { program: "socat", debian: "socat", why: "holds connections over the director open" },
+  { program: "ngircd", debian: "ngircd", why: "is an IRC server" },
+  { program: "weechat-headless", debian: "weechat-headless", why: "is an IRC client" },
+  {
+    program: "fifo plugin",
+    file: "/usr/share/doc/weechat-plugins",
+    debian: "weechat-plugins",
+    why: "tells it what to do",
+  },
+  { program: "irssi", debian: "irssi", why: "is another one" },
+  { program: "oidentd", debian: "oidentd", why: "says whose a client's connection is" },
 ];
 
-/** Run a program in the checkout with our terminal. @returns whether it succeeded. */
-export function run(command, args, env = {}) {
+/**
+ * Debian lets one FTP server be installed. The others are unpacked where test/support/unpacked.ts finds them, with the
+ * libraries they need that nothing else here does.
+ */
+export const UNPACKED_PACKAGES = [
+  ...[
+    "proftpd-core",
+    "libhiredis0.14",
+    "libmemcached11",
+    "libmemcachedutil2",
+    "libhashkit2",
+    "libpcre2-posix3",
+  ],
+  ...["pure-ftpd", "libsodium23"],
+];
+const UNPACKED_ROOT = join(ROOT, "node_modules/.cache/vsnat-unpacked");
+
+/** Run a program with our terminal, in the checkout unless told otherwise. @returns whether it succeeded. */
+export function run(command, args, env = {}, cwd = ROOT) {
   const { status, error } = spawnSync(command, args, {
-    cwd: ROOT,
+    cwd,
     stdio: ["ignore", "inherit", "inherit"],
     env: { ...process.env, ...env },
   });
@@ -74,7 +104,8 @@ export function ensureBuilt() {
 
 /** Install the Debian packages of the programs that are missing, or say which to install and end. */
 export function ensurePrograms(programs) {
-  const missing = programs.filter(({ program }) => !isOnPath(program));
+  const isThere = ({ program, file }) => (file === undefined ? isOnPath(program) : existsSync(file));
+  const missing = programs.filter((one) => !isThere(one));
   if (missing.length === 0) return;
   const list = missing
     .map(({ program, debian, why }) => `  ${debian.padEnd(16)} its ${program} ${why}`)
@@ -93,6 +124,23 @@ export function ensurePrograms(programs) {
     () => (hasPackageLists() && install(names)) || (run("apt-get", ["update", "-qq"]) && install(names)),
   );
   if (!isDone) giveUp(`Cannot go on: apt-get could not install ${names.join(" ")}.`);
+}
+
+/** Download Debian packages and unpack them, without installing anything. */
+export function ensureUnpacked(packages) {
+  const mark = join(UNPACKED_ROOT, ".packages");
+  if (existsSync(mark) && readFileSync(mark, "utf8") === packages.join(" ")) return;
+  say(`Unpacking the Debian packages ${packages.join(", ")}`);
+  rmSync(UNPACKED_ROOT, { recursive: true, force: true });
+  mkdirSync(UNPACKED_ROOT, { recursive: true });
+  const options = ["-qq", "-o", "APT::Sandbox::User=root"];
+  const download = () => run("apt-get", ["download", ...options, ...packages], {}, UNPACKED_ROOT);
+  const isThere = (hasPackageLists() && download()) || (run("apt-get", ["update", "-qq"]) && download());
+  const archives = readdirSync(UNPACKED_ROOT).map((name) => join(UNPACKED_ROOT, name));
+  if (!isThere || !archives.every((archive) => run("dpkg-deb", ["-x", archive, UNPACKED_ROOT])))
+    giveUp(`Cannot go on: apt-get download ${packages.join(" ")} failed.`);
+  for (const archive of archives) rmSync(archive);
+  writeFileSync(mark, packages.join(" "));
 }
 
 function install(names) {

@@ -5,11 +5,22 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ensureBuilt, ensureNodeModules, ensurePrograms, ROOT, run, say, TEST_PROGRAMS } from "./setup.mjs";
+import {
+  ensureBuilt,
+  ensureNodeModules,
+  ensurePrograms,
+  ensureUnpacked,
+  ROOT,
+  run,
+  say,
+  TEST_PROGRAMS,
+  UNPACKED_PACKAGES,
+} from "./setup.mjs";
 
 const isRoot = process.getuid?.() === 0;
 if (isRoot) ensurePrograms(TEST_PROGRAMS);
 ensureNodeModules();
+if (isRoot) ensureUnpacked(UNPACKED_PACKAGES);
 ensureBuilt();
 
 const failedSteps = [];

@@ -4,6 +4,8 @@
  *
  * As in Linux IPVS, a reply counts only where it was asked for; and the digits of 227 may stand without parentheses
  * (RFC 1123 section 4.1.2.6).
+ *
+ * What is encrypted is passed on unread; passive transfers then need the option `passivePorts`, active ones a masquerade rule.
  */
 import { formatAddress, parseAddress } from "../wire/address.ts";
 import { lineModule } from "./engine/line-module.ts";
@@ -13,6 +15,9 @@ import type { Dialogue } from "./engine/module.ts";
 const Asked = { passive: 1, extended: 2, long: 4, encryption: 16 } as const;
 /** EPSV ALL: nothing else will be asked for, so anything else is not the client's (RFC 2428 section 4). */
 const ONLY_EXTENDED = 8;
+
+/** Encrypted from the first byte on (ftps). */
+const ENCRYPTED_PORT = 990;
 
 const NUMBERS = /(?<![\d,])\d{1,3}(?:,\d{1,3}){5}(?![\d,])/;
 const LONG_NUMBERS = /(?<![\d,])\d{1,3}(?:,\d{1,3}){8,20}(?![\d,])/;
@@ -26,6 +31,9 @@ export const ftp = lineModule({
   ports: [21],
   // A second one makes the server forget the first.
   expectationsMax: 1,
+  begin: (dialogue) => {
+    if (dialogue.shownPort("server") === ENCRYPTED_PORT) encrypted(dialogue);
+  },
   rules: [
     { from: "client", lead: "PASV", read: (_, dialogue) => ask(dialogue, Asked.passive) },
     { from: "client", lead: "LPSV", read: (_, dialogue) => ask(dialogue, Asked.long) },
@@ -103,7 +111,19 @@ function extendedReply(line: string, dialogue: Dialogue): string | undefined {
 }
 
 function encryptionReply(_: string, dialogue: Dialogue): undefined {
-  if (isAsked(dialogue, Asked.encryption)) dialogue.stepAside();
+  if (isAsked(dialogue, Asked.encryption)) encrypted(dialogue);
+}
+
+/** What the server announces cannot be read any more; its passive ports go to it where the configuration names them. */
+function encrypted(dialogue: Dialogue): void {
+  dialogue.stepAside();
+  const own = dialogue.ownAddress("server");
+  const range = dialogue.options.passivePorts?.find(
+    ({ server }) => server === undefined || endOf(server, 0)?.address === own,
+  );
+  if (range === undefined) return;
+  const { first, last } = range;
+  dialogue.listens("server", { protocol: "tcp", port: first, lastPort: last, isLasting: true });
 }
 
 /** Was it asked for? Then it is answered now. */

@@ -3,8 +3,10 @@ import type { ApplicationsFactory } from "../nat/contracts/application.ts";
 import { applicationsOf } from "./engine/engine.ts";
 import type { ApplicationModule, Transport } from "./engine/module.ts";
 import { ftp } from "./ftp.ts";
+import { ident } from "./ident.ts";
+import { irc } from "./irc.ts";
 
-const MODULES: readonly ApplicationModule[] = [ftp];
+const MODULES: readonly ApplicationModule[] = [ftp, ident, irc];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);

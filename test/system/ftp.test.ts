@@ -1,12 +1,10 @@
 /** FTP through the director with real programs in namespaces: vsftpd; curl, lftp and Python's ftplib. */
-import { createHash, randomBytes } from "node:crypto";
-import { chmod, mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { builtProgram } from "../../src/cli/demo/director-daemon.ts";
 import { type Host, VIP } from "../../src/cli/demo/founding-network.ts";
 import { FAMILIES, type Family, type Founding, hostText, startFounding } from "../support/founding.ts";
+import { curl, hashOf, makeFile, makeFolder, startVsftpd, url } from "../support/ftp-servers.ts";
 
 const FILE_BYTES = 300_000;
 const LARGE_BYTES = 100 * 2 ** 20;
@@ -35,59 +33,14 @@ masquerade:
 `;
 }
 
-/** vsftpd for anonymous clients; `name.bin` and `large.bin` in its folder. */
-async function startVsftpd({ namespace }: Host, name: string): Promise<void> {
-  const folder = join(founding.laboratory.directory, `ftp-${name}`);
-  await mkdir(folder, { mode: 0o755 });
-  const small = randomBytes(FILE_BYTES);
-  hashes[name] = createHash("sha256").update(small).digest("hex");
-  await writeFile(join(folder, "file.bin"), small, { mode: 0o644 });
-  const file = join(founding.laboratory.directory, `vsftpd-${name}.conf`);
-  await writeFile(
-    file,
-    `listen=NO
-listen_ipv6=YES
-background=NO
-anonymous_enable=YES
-local_enable=NO
-no_anon_password=YES
-anon_root=${folder}
-connect_from_port_20=YES
-pasv_min_port=30000
-pasv_max_port=30020
-seccomp_sandbox=NO
-xferlog_enable=NO
-secure_chroot_dir=${folder}
-`,
-    { mode: 0o600 },
-  );
-  namespace.start(["vsftpd", file]);
-  await waitForPort(namespace);
+/** vsftpd with a file of its own, and a large one on server A. */
+async function start(host: Host, name: string): Promise<void> {
+  const place = { laboratory: founding.laboratory, host, name };
+  const folder = await makeFolder(place);
+  hashes[name] = await makeFile(folder, "file.bin", FILE_BYTES);
+  if (name === "a") hashes.large = await makeFile(folder, "large.bin", LARGE_BYTES);
+  await startVsftpd(place, folder);
 }
-
-async function waitForPort(namespace: Host["namespace"]): Promise<void> {
-  for (let tries = 0; tries < 50; tries++) {
-    const { code } = await namespace.attempt(["curl", "--silent", "--max-time", "2", "ftp://127.0.0.1/"]);
-    if (code === 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error("vsftpd does not answer");
-}
-
-/** SHA-256 of what a command on a host prints. */
-async function hashOf(host: Host, command: readonly string[]): Promise<string> {
-  const shell = `set -o pipefail; "$@" | sha256sum`;
-  const { code, stdout, stderr } = await host.namespace.attempt(["bash", "-c", shell, "-", ...command]);
-  if (code !== 0) throw new Error(`${command.join(" ")}: ${stderr}`);
-  return stdout.split(" ")[0] ?? "";
-}
-
-const curl = (...args: readonly string[]): string[] => [
-  "curl", "--silent", "--show-error", "--max-time", "60", "--no-ftp-skip-pasv-ip", ...args,
-]; // biome-ignore format: one command
-
-const url = (address: string, port: number, file = "file.bin"): string =>
-  `ftp://${hostText(address)}:${port}/${file}`;
 
 const counters = async (): Promise<Record<string, number>> => {
   const { stdout } = await founding.daemon.vsnat("status", "--json");
@@ -97,16 +50,8 @@ const counters = async (): Promise<Record<string, number>> => {
 
 beforeAll(async () => {
   founding = await startFounding();
-  // vsftpd goes there as another user.
-  await chmod(founding.laboratory.directory, 0o711);
   const { serverA, serverB, client } = founding;
-  await startVsftpd(serverA, "a");
-  await startVsftpd(serverB, "b");
-  await startVsftpd(client, "outside");
-  const large = join(founding.laboratory.directory, "ftp-a", "large.bin");
-  const bytes = randomBytes(LARGE_BYTES);
-  hashes.large = createHash("sha256").update(bytes).digest("hex");
-  await writeFile(large, bytes, { mode: 0o644 });
+  await Promise.all([start(serverA, "a"), start(serverB, "b"), start(client, "outside")]);
   await founding.daemon.start(configuration());
 });
 afterAll(() => founding?.laboratory.close());

@@ -133,8 +133,9 @@ export interface Announcement {
    */
   readonly isLasting?: boolean;
   /**
-   * Life of a lasting one, 1..86400: it then keeps this connection's entry alive, and connections may begin although this
-   * one has been closed. Default: as long as this connection's entry, which connections that have begun keep alive.
+   * Life, 1..86400. Default: the timeout `listen`; of a lasting one: as long as this connection's entry, which connections
+   * that have begun keep alive. A lasting one with a life of its own keeps this connection's entry alive, and connections
+   * may begin although this one has been closed.
    */
   readonly seconds?: number;
   /**
