@@ -43,6 +43,9 @@ export const TEST_PROGRAMS = [
   },
   { program: "irssi", debian: "irssi", why: "is another one" },
   { program: "oidentd", debian: "oidentd", why: "says whose a client's connection is" },
+  { program: "sipp", debian: "sip-tester", why: "calls, and is called" },
+  { program: "kamailio", debian: "kamailio", why: "is a SIP registrar and proxy" },
+  { program: "baresip", debian: "baresip-core", why: "is a telephone" },
 ];
 
 /**
