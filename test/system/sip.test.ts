@@ -102,7 +102,6 @@ log_stderror=yes
 children=1
 auto_aliases=no
 listen=udp:${ipv4}:5060
-mpath="/usr/lib/x86_64-linux-gnu/kamailio/modules/"
 ${modules.map((module) => `loadmodule "${module}.so"`).join("\n")}
 request_route {
   if (is_method("REGISTER")) { save("location"); exit; }
