@@ -66,6 +66,8 @@ export const TEST_PROGRAMS = [
     debian: "gstreamer1.0-plugins-good",
     why: "makes pictures for it",
   },
+  { program: "osmo-mgw", debian: "osmo-mgw", why: "is a media gateway" },
+  { program: "tshark", debian: "tshark", why: "judges packets that were changed" },
 ];
 
 /**

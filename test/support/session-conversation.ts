@@ -35,6 +35,8 @@ export interface ConversationOptions {
 export class Conversation {
   readonly stage: Stage;
   readonly situation: Situation;
+  /** All that arrived, as it did. */
+  readonly packets: Uint8Array[] = [];
   readonly transport: "tcp" | "udp";
   /** What each side is, and what the other one knows it by. */
   readonly own: Record<Side, string>;
@@ -142,9 +144,14 @@ export class Conversation {
   #send(side: Side, payload: string, flags: string): Sent {
     const other = opposite(side);
     const addresses = { from: this.#at(side, "own"), to: this.#at(other, "shown") };
-    if (this.transport === "udp") return this.stage.send(udp({ ...addresses, payload }));
     const numbers = { seq: this.#next[side], ack: flags === "S" ? 0 : this.#heard[other] };
-    return this.stage.send(tcp({ ...addresses, ...numbers, flags, payload }));
+    const bytes =
+      this.transport === "udp"
+        ? udp({ ...addresses, payload })
+        : tcp({ ...addresses, ...numbers, flags, payload });
+    const sent = this.stage.send(bytes);
+    if (payload !== "") this.packets.push(sent.bytes);
+    return sent;
   }
 
   #at(side: Side, kind: "own" | "shown"): string {
