@@ -1,6 +1,7 @@
 /** MGCP's module, datagram by datagram through a whole director. */
 import { describe, expect, test } from "vitest";
 import { describeModule } from "../../test/contract/application-module.ts";
+import { census } from "../../test/support/census.ts";
 import { Conversation, type ConversationOptions } from "../../test/support/session-conversation.ts";
 import { mgcp } from "./mgcp.ts";
 
@@ -92,6 +93,14 @@ describe("attacks", () => {
     const call = begin();
     expect(call.client(text)).toBe(text);
     expect(announced(call)).toBe(0);
+  });
+
+  test("pairs that overlap: the newer one takes the older one's place", () => {
+    const call = begin();
+    for (const port of [3457, 3456, 3457]) {
+      call.server(message(["200 1 OK", `I: ${port}`], sdp(INSIDE, port)));
+      expect(census(call.stage.director)).toEqual([]);
+    }
   });
 
   test("a flood of connections", () => {

@@ -161,6 +161,17 @@ describe("a client behind a masquerade rule", () => {
     expect(call.stage.connections()).toEqual([]);
   });
 
+  test("a registration that ended soon, and began again, lasts as long as the later one", () => {
+    const call = out();
+    call.client(register(PHONE, 0));
+    call.client(register(PHONE, 600));
+    call.stage.run(590_000);
+    expect(call.datagram(`${PROXY}:5060`, `${VIP}:5060`)).toMatchObject({ to: `${PHONE}:5060` });
+    call.client(register(PHONE, 0));
+    call.stage.run(400_000);
+    expect(call.stage.connections()).toEqual([]);
+  });
+
   test("two phones on the same port: the second is shown on another, and called there", () => {
     const call = out();
     call.client(register(PHONE));
