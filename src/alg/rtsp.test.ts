@@ -4,7 +4,7 @@ import { describeModule } from "../../test/contract/application-module.ts";
 import { Conversation, type ConversationOptions } from "../../test/support/session-conversation.ts";
 import type { Place } from "../../test/support/story.ts";
 import type { Side } from "./engine/module.ts";
-import { rtsp } from "./rtsp.ts";
+import { rtsp, transportsOf } from "./rtsp.ts";
 
 const [CLIENT, VIP, SERVER] = ["202.100.1.2", "202.103.106.5", "172.16.0.3"];
 
@@ -167,6 +167,35 @@ test("FullNAT: the server reads the pool's address, the client its own", () => {
     to: `${CLIENT}:4588`,
     from: `${VIP}:6000`,
   });
+});
+
+test.each<[string, string[]]>([
+  // RFC 2326 section 12.39
+  [
+    'RTP/AVP;multicast;ttl=127;mode="PLAY", RTP/AVP;unicast;client_port=3456-3457;mode="PLAY"',
+    ["multicast", "3456-pair"],
+  ],
+  // RFC 7826 section 18.54
+  [
+    'RTP/AVP;multicast;mode="PLAY",RTP/AVP;unicast;dest_addr="192.0.2.5:3456"/"192.0.2.5:3457";mode="PLAY"',
+    ["multicast", "192.0.2.5:3456,192.0.2.5:3457-pair"],
+  ],
+  ['RTP/AVP;unicast;dest_addr=":6970"', [":6970"]],
+  // RealPlayer
+  ["x-real-rdt/mcast;client_port=6972;mode=play,x-pn-tng/tcp;mode=play", ["6972", ""]],
+  ["RTP/AVP/TCP;unicast;interleaved=0-1", [""]],
+  ['RTP/AVP;dest_addr="a;b,c:99";client_port = 5000 - 5001', ["a;b,c:99"]],
+])("Transport: %s", (text, wanted) => {
+  const found = transportsOf(text, { at: 0, end: text.length });
+  expect(
+    found.map(({ isMulticast, clientPorts, destinations }) => {
+      if (isMulticast) return "multicast";
+      if (clientPorts !== undefined) return `${clientPorts.port}${clientPorts.isPair ? "-pair" : ""}`;
+      if (destinations === undefined) return "";
+      const list = destinations.list.map(({ endpoint: { address, port } }) => `${address}:${port}`);
+      return list.join(",") + (destinations.isPair ? "-pair" : "");
+    }),
+  ).toEqual(wanted);
 });
 
 describe("attacks", () => {

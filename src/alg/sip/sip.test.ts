@@ -426,4 +426,5 @@ describeModule(sip, {
       dialogue("UDP", true),
     ),
   ],
+  runs: 15,
 });
