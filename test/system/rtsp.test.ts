@@ -91,6 +91,30 @@ describe("a server behind the director", () => {
     expect(await media.count()).toBeGreaterThanOrEqual(FRAMES);
   });
 
+  test("ffmpeg records there: ANNOUNCE and RECORD, a tone of half a second", async () => {
+    const { client, serverB } = founding;
+    const media = await PacketCounter.start(serverB, "ipv4", { from: client.ipv4 });
+    const tone = [
+      "-re",
+      "-f",
+      "lavfi",
+      "-i",
+      "sine",
+      "-t",
+      "0.5",
+      "-ar",
+      "8000",
+      "-ac",
+      "1",
+      "-c:a",
+      "pcm_alaw",
+    ];
+    await client.namespace.run([
+      "ffmpeg", "-nostdin", "-hide_banner", ...tone, "-f", "rtsp", "-rtsp_transport", "udp", `rtsp://${VIP.ipv4}:${SERVED.same}/record`,
+    ]); // biome-ignore format: a command
+    expect(await media.count()).toBeGreaterThanOrEqual(5);
+  });
+
   test("ffmpeg, interleaved: nothing but the one connection", async () => {
     const { client } = founding;
     const media = await PacketCounter.start(client, "ipv4", { from: VIP.ipv4 });

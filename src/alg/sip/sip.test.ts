@@ -209,6 +209,29 @@ describe("a client behind a masquerade rule", () => {
     expect(call.datagram(`${PROXY}:7002`, `${VIP}:${port}`)).toBeUndefined();
   });
 
+  test("a change of media that is refused leaves those of the call; a challenge ends nothing", () => {
+    const call = out();
+    const invite = (sequence: number, port: number) =>
+      message(
+        ["INVITE sip:bob@example.org SIP/2.0", "Call-ID: 1", `CSeq: ${sequence} INVITE`],
+        sdp(PHONE, port),
+      );
+    const answered = (status: string, sequence: number, method = "INVITE") =>
+      call.server(message([`SIP/2.0 ${status}`, "Call-ID: 1", `CSeq: ${sequence} ${method}`]));
+    const isOpen = (port: number, from: number) =>
+      call.datagram(`${PROXY}:${from}`, `${VIP}:${port}`) !== undefined;
+    call.client(invite(1, 4000));
+    answered("200 OK", 1);
+    call.client(invite(2, 4100));
+    answered("100 Trying", 2);
+    expect([isOpen(4000, 7000), isOpen(4100, 7000)]).toEqual([true, true]);
+    answered("488 Not Acceptable Here", 2);
+    answered("407 Proxy Authentication Required", 3, "BYE");
+    expect([isOpen(4000, 7001), isOpen(4100, 7001)]).toEqual([true, false]);
+    answered("200 OK", 4, "BYE");
+    expect(isOpen(4000, 7002)).toBe(false);
+  });
+
   test("ICE candidates go with the default ones; foreign ones and TCP stay", () => {
     const call = out();
     const candidates = (host: string) => [

@@ -1,4 +1,7 @@
-"""rtsp-server.py ADDRESS PORT: GStreamer's RTSP server with one film, /film, of moving pictures and a tone, without end."""
+"""
+rtsp-server.py ADDRESS PORT: GStreamer's RTSP server with a film, /film, of moving pictures and a tone, without end; and /record,
+which takes a tone from a client.
+"""
 
 import sys
 
@@ -19,6 +22,10 @@ factory.set_launch(
 )
 factory.set_shared(False)
 server.get_mount_points().add_factory("/film", factory)
+recorder = GstRtspServer.RTSPMediaFactory()
+recorder.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+recorder.set_launch("( rtppcmadepay name=depay0 ! alawdec ! fakesink )")
+server.get_mount_points().add_factory("/record", recorder)
 server.attach(None)
 print("listening", flush=True)
 GLib.MainLoop().run()
