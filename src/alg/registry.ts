@@ -5,8 +5,11 @@ import type { ApplicationModule, Transport } from "./engine/module.ts";
 import { ftp } from "./ftp.ts";
 import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
+import { mgcp } from "./mgcp.ts";
+import { rtsp } from "./rtsp.ts";
+import { sip } from "./sip/sip.ts";
 
-const MODULES: readonly ApplicationModule[] = [ftp, ident, irc];
+const MODULES: readonly ApplicationModule[] = [ftp, ident, irc, mgcp, rtsp, sip];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);
