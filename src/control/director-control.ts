@@ -198,6 +198,7 @@ export class DirectorControl {
     const { connections: table, cached } = this.#director;
     const nowTick = Math.floor(now / TICK_MS);
     const list: ConnectionStatus[] = [];
+    cached.catchUpChanges(); // a template's state is that of the connections on it
     for (let record = 0; record < table.highWater && list.length < limit; record++) {
       if (!table.isLive(record)) continue;
       cached.catchUp(record);
