@@ -8,7 +8,7 @@
  */
 import { Protocol } from "../wire/flow.ts";
 import type { ConnectionStates } from "./connection-states.ts";
-import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
+import { ConnectionFlag, type ConnectionTable, IN_PACKETS_MAX } from "./connection-table.ts";
 import type { FlowCache } from "./contracts/flow-cache.ts";
 import type { Destination } from "./destination.ts";
 import type { ServiceBook } from "./service-book.ts";
@@ -80,11 +80,14 @@ export class CachedFlows {
   catchUp(record: number): void {
     const cache = this.#cache;
     if (cache === undefined || !cache.isCached(record) || !cache.hasNews(record)) return;
+    this.inherit(record, cache.state(record), cache.seenTick(record), cache.takeInPackets(record));
+  }
+
+  /** An entry of a director before, and what a cache of its saw of it. */
+  inherit(record: number, state: number, seenTick: number, inPackets: number): void {
     const table = this.#table;
-    const inPackets = table.inPackets(record) + cache.takeInPackets(record);
-    table.setInPackets(record, Math.min(inPackets, 0xffff));
-    const destination = this.#services.destination(table.server(record));
-    this.#states.catchUp(record, cache.state(record), cache.seenTick(record), destination);
+    table.setInPackets(record, Math.min(table.inPackets(record) + inPackets, IN_PACKETS_MAX));
+    this.#states.catchUp(record, state, seenTick, this.#services.destination(table.server(record)));
   }
 
   /** Follow the connections whose state changed. Costs a look at memory when there are none. */

@@ -16,6 +16,7 @@ import { ControlBlock } from "./control-block.ts";
 import { FlowWriter } from "./flow-writer.ts";
 import { BpfProgram, TcxLink } from "./kernel/bpf.ts";
 import { probeFeatures } from "./kernel/features.ts";
+import { Pins } from "./kernel/pins.ts";
 import { Ring } from "./kernel/ring.ts";
 import { Count, flowClass, flowClassName, News, NewsKind } from "./maps/layout.ts";
 import { closeMaps, createMaps, descriptorsOf, type FlowMaps, serversMax } from "./maps/maps.ts";
@@ -36,6 +37,8 @@ export interface FlowCacheOptions {
   readonly originNs: number;
   /** A packet in so many is audited, a power of two; 0: none. */
   readonly auditedOneIn?: number;
+  /** Where program and flows are kept for the next process, and where those of the one before are; default: nowhere. */
+  readonly pinDirectory?: string;
   /** Something the operator must know, a line each. */
   readonly onWarning: (message: string) => void;
 }
@@ -56,6 +59,12 @@ export interface FlowCacheStatus {
   readonly lostNews: number;
 }
 
+interface Predecessor {
+  readonly lines: ConnectionLines;
+  /** Its lines. */
+  readonly capacity: number;
+}
+
 export class EbpfFlowCache implements FlowCache {
   readonly maps: FlowMaps;
   readonly program: BpfProgram;
@@ -73,6 +82,9 @@ export class EbpfFlowCache implements FlowCache {
   readonly #processorCount: number;
   readonly #serversMax: number;
   readonly #links = new Map<number, TcxLink>();
+  readonly #pins: Pins | undefined;
+  /** What connections came to while no process was there. */
+  #predecessor: Predecessor | undefined;
   #connectionCount = 0;
   #refusedCount = 0;
   #withoutWayCount = 0;
@@ -109,6 +121,67 @@ export class EbpfFlowCache implements FlowCache {
       throw error;
     }
     this.#auditor = new Auditor(table);
+    this.#pins = this.#openPins(options.pinDirectory);
+  }
+
+  /**
+   * Take over from the process before: its program gives way to this one between two packets, so that from here on every
+   * packet comes to the director until its flow is cached again.
+   */
+  #openPins(directory: string | undefined): Pins | undefined {
+    if (directory === undefined) return undefined;
+    try {
+      const pins = new Pins(directory);
+      for (const link of pins.links()) this.#takeLink(link);
+      const before = pins.connections();
+      if (before !== undefined) {
+        const lines = new ConnectionLines(before.memory, this.#options.originNs);
+        this.#predecessor = { lines, capacity: before.shape.entriesMax };
+        before.close(); // its memory stays mapped
+      }
+      pins.clear();
+      pins.keepConnections(this.maps.connections);
+      for (const [device, link] of this.#links) pins.keepLink(link, device);
+      return pins;
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      this.#options.onWarning(`${error.message}; after a restart flows begin anew`);
+      return undefined;
+    }
+  }
+
+  #takeLink(link: TcxLink): void {
+    const { device } = link;
+    try {
+      if (device === 0) throw new Error("its interface is gone");
+      link.replace(this.program);
+      this.#links.set(device, link);
+    } catch {
+      link.detach();
+      link.close();
+    }
+  }
+
+  /**
+   * Enter what became of connections while no process was there. The director's table must be the one of the process
+   * before, with its record numbers and generations, and no time may have been let pass on it yet.
+   * @param enter - gets a record, its state, the tick of its last packet, packets from the client since it was last entered
+   * @returns connections entered
+   */
+  inherit(enter: (record: number, state: number, seenTick: number, inPackets: number) => void): number {
+    const { lines, capacity } = this.#predecessor ?? { lines: undefined, capacity: 0 };
+    const end = Math.min(capacity, this.#table.highWater);
+    let count = 0;
+    for (let record = 0; record < end && lines !== undefined; record++) {
+      const generation = lines.generation(record);
+      if (generation === 0 || !this.#table.isLive(record) || this.#table.generation(record) !== generation)
+        continue;
+      if (!lines.hasNews(record)) continue;
+      enter(record, lines.takeState(record), lines.takeSeenTick(record), lines.takeInPackets(record));
+      count++;
+    }
+    this.#predecessor = undefined;
+    return count;
   }
 
   /** See the packets that come in at these interfaces, and at no others. What cannot be is said and left out. */
@@ -117,12 +190,15 @@ export class EbpfFlowCache implements FlowCache {
       if (devices.includes(device) && link.device === device) continue;
       link.detach();
       link.close();
+      this.#pins?.dropLink(device);
       this.#links.delete(device);
     }
     for (const device of devices) {
       if (this.#links.has(device)) continue;
       try {
-        this.#links.set(device, TcxLink.attach(this.program, device));
+        const link = TcxLink.attach(this.program, device);
+        this.#links.set(device, link);
+        this.#pins?.keepLink(link, device);
       } catch (error) {
         if (!(error instanceof SystemCallError)) throw error;
         this.#options.onWarning(`${error.message}; its packets take the slow path`);
@@ -156,10 +232,17 @@ export class EbpfFlowCache implements FlowCache {
     this.#lines.originNs = originNs;
   }
 
-  /** Take the program off and let go of everything. */
-  close(): void {
-    this.#control.isEnabled = false;
-    this.attach([]);
+  /**
+   * Let go of everything.
+   * @param isKept - what is pinned stays at work without a process; otherwise the program is taken off
+   */
+  close(isKept = false): void {
+    if (isKept && this.#pins !== undefined) for (const link of this.#links.values()) link.close();
+    else {
+      this.#control.isEnabled = false;
+      this.attach([]);
+      this.#pins?.clear();
+    }
     this.program.close();
     closeMaps(this.maps);
   }
