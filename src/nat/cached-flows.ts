@@ -3,20 +3,24 @@
  * the counters and the timers, so that everybody else finds them as if every packet had been here.
  *
  * Not cached: what an application module reads or a PROXY header renumbers; services that schedule packet by packet;
- * connections of removed destinations; everything but TCP and UDP. Nothing is while connections are synchronised with
- * another director, because each packet counts there.
+ * connections of removed destinations; everything but TCP and UDP.
  */
 import { Protocol } from "../wire/flow.ts";
 import type { ConnectionStates } from "./connection-states.ts";
 import { ConnectionFlag, type ConnectionTable, IN_PACKETS_MAX } from "./connection-table.ts";
 import type { FlowCache } from "./contracts/flow-cache.ts";
 import type { Destination } from "./destination.ts";
+import type { ConnectionObserver } from "./forwarding.ts";
 import type { ServiceBook } from "./service-book.ts";
 import { Quantity, type Traffic } from "./traffic.ts";
 import { TO_CLIENT, TO_SERVER } from "./verdict.ts";
 
 /** Each packet of these has to be read, or is not yet one of a connection. */
 const NEEDS_DIRECTOR = ConnectionFlag.proxy | ConnectionFlag.application | ConnectionFlag.expected;
+
+const NEVER: readonly [number, number] = [0, 0];
+/** Packets of a connection that an observer hears of at a time; where it counts them, it does so modulo less. */
+const OBSERVED_MAX = 1 << 16;
 
 export class CachedFlows {
   /** Packets by verdict, the director's own count. */
@@ -26,7 +30,9 @@ export class CachedFlows {
   readonly #states: ConnectionStates;
   readonly #traffic: Traffic;
   #cache: FlowCache | undefined;
-  #suspensions = new Set<string>();
+  #observer: ConnectionObserver | undefined;
+  #told = NEVER;
+  readonly #suspensions = new Set<string>();
 
   constructor(
     table: ConnectionTable,
@@ -50,7 +56,22 @@ export class CachedFlows {
 
   /** Timeouts or the state table changed. */
   rulesChanged(): void {
-    this.#cache?.setRules(this.#states.rules);
+    const told = this.#observer === undefined ? NEVER : this.#told;
+    this.#cache?.setRules({ ...this.#states.rules, told });
+  }
+
+  /**
+   * Somebody hears of every packet of every connection, and has to in time at these packets from the client.
+   * @param told - threshold and period; with period 0 no cache can tell, and every packet comes to the director
+   */
+  observe(
+    observer: ConnectionObserver | undefined,
+    told: readonly [threshold: number, period: number],
+  ): void {
+    this.#observer = observer;
+    this.#told = told;
+    this.suspend("synchronisation without a period", observer !== undefined && told[1] === 0);
+    this.rulesChanged();
   }
 
   /** Let every packet come to the director as long as there is a reason to. What is cached stays. */
@@ -86,8 +107,11 @@ export class CachedFlows {
   /** An entry of a director before, and what a cache of its saw of it. */
   inherit(record: number, state: number, seenTick: number, inPackets: number): void {
     const table = this.#table;
-    table.setInPackets(record, Math.min(table.inPackets(record) + inPackets, IN_PACKETS_MAX));
     this.#states.catchUp(record, state, seenTick, this.#services.destination(table.server(record)));
+    const observed = this.#observer === undefined ? 0 : Math.min(inPackets, OBSERVED_MAX);
+    for (let i = 0; i < observed; i++)
+      this.#observer?.packetSeen(record, table.countInPacket(record), this.#states.nowTick);
+    table.setInPackets(record, Math.min(table.inPackets(record) + inPackets - observed, IN_PACKETS_MAX));
   }
 
   /** Follow the connections whose state changed. Costs a look at memory when there are none. */

@@ -100,7 +100,7 @@ export class ConnectionStates {
   }
 
   /** By which a flow cache follows connections. */
-  get rules(): FlowRules {
+  get rules(): Omit<FlowRules, "told"> {
     return {
       isSecureTcp: this.#defence.isSecureTcp,
       tcpTicks: this.#tcpTicks,

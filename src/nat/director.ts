@@ -103,6 +103,7 @@ export class Director {
   /** Where a masqueraded packet goes, as a destination's four words. */
   readonly #outside = new Int32Array(4);
   #isBackup = false;
+  #observer: ConnectionObserver | undefined;
   #settings: DirectorSettings;
   #nowMs: number;
   #nowTick: number;
@@ -176,7 +177,8 @@ export class Director {
   /** Told of what becomes of connections, for synchronising with another director. */
   set observer(observer: ConnectionObserver | undefined) {
     this.#forwarding.observer = observer;
-    this.cached.suspend("synchronisation as master", observer !== undefined);
+    this.#observer = observer;
+    this.#configureCached();
     this.bindings.onProlonged = observer && ((record, nowTick) => observer.prolonged(record, nowTick));
   }
 
@@ -187,7 +189,7 @@ export class Director {
 
   set isBackup(isBackup: boolean) {
     this.#isBackup = isBackup;
-    this.cached.suspend("synchronisation as backup", isBackup);
+    this.#configureCached();
   }
 
   /** Connections that got another source port towards the server, because two looked alike there. */
@@ -221,7 +223,12 @@ export class Director {
     this.reassembly.timeoutMs = settings.fragmentTimeout * 1000;
     this.#answers.perSecond = settings.repliesPerSecondMax;
     this.#states.configure(settings.timeouts);
-    this.cached.rulesChanged();
+    this.#configureCached();
+  }
+
+  #configureCached(): void {
+    this.cached.suspend("backup_only", this.#leavesClients);
+    this.cached.observe(this.#observer, this.#settings.ipvs.sync_threshold);
   }
 
   /** backup_only: clients' packets are another director's; this one neither translates nor answers them. */

@@ -39,10 +39,13 @@ export class ConnectionLines {
     return this.#words[record * WORDS + EPOCH]!;
   }
 
-  /** Begin a line, or go on with one of the same generation. */
-  begin(record: number, generation: number, epoch: number): void {
+  /** Begin a line, or go on with one of the same generation. @param inPackets - from the client so far */
+  begin(record: number, generation: number, epoch: number, inPackets: number): void {
     const at = record * WORDS;
-    if (this.#words[at + GENERATION] !== generation) this.#words.fill(0, at, at + WORDS);
+    if (this.#words[at + GENERATION] !== generation) {
+      this.#words.fill(0, at, at + WORDS);
+      this.#words[at + IN_PACKETS] = this.#words[at + ENTERED_PACKETS] = inPackets;
+    }
     this.#words[at + EPOCH] = epoch;
     Atomics.store(this.#words, at + GENERATION, generation);
   }

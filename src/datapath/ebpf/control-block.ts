@@ -51,12 +51,14 @@ export class ControlBlock {
     return Atomics.load(this.#words, Control.at.lostNews / 4);
   }
 
-  setRules({ isSecureTcp, tcpTicks, secureTcpTicks, udpTicks }: FlowRules): void {
+  setRules({ isSecureTcp, tcpTicks, secureTcpTicks, udpTicks, told: [threshold, period] }: FlowRules): void {
     for (let state = 0; state < STATES_MAX; state++) {
       this.#setTimeout(Mode.tcp, state, tcpTicks[state] ?? 0);
       this.#setTimeout(Mode.secureTcp, state, secureTcpTicks[state] ?? 0);
       this.#setTimeout(Mode.udp, state, udpTicks);
     }
+    this.#words[Control.at.toldThreshold / 4] = threshold;
+    this.#words[Control.at.toldPeriod / 4] = period;
     Atomics.store(this.#words, Control.at.isSecureTcp / 4, isSecureTcp ? 1 : 0);
   }
 

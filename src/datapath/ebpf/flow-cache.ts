@@ -267,7 +267,7 @@ export class EbpfFlowCache implements FlowCache {
     }
     const epoch = this.#epochs[server * 2]!;
     const wasCached = this.isCached(record);
-    this.#lines.begin(record, table.generation(record), epoch);
+    this.#lines.begin(record, table.generation(record), epoch, table.inPackets(record));
     this.#lines.tell(record, state, nowTick);
     const result = this.#writer.put(record, epoch, toServer, toClient);
     if (result < 0) {

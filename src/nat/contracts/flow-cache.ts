@@ -49,6 +49,11 @@ export interface FlowRules {
   readonly tcpTicks: ArrayLike<number>;
   readonly secureTcpTicks: ArrayLike<number>;
   readonly udpTicks: number;
+  /**
+   * A connection counts as changed when its packets from the client, modulo the period, are as many as the threshold. Period
+   * 0: never by that.
+   */
+  readonly told: readonly [threshold: number, period: number];
 }
 
 /** Takes what a cache has forwarded. Bytes count IP packets. */

@@ -87,6 +87,7 @@ export const mov = arithmetic("mov");
 export const add = arithmetic("add");
 export const sub = arithmetic("sub");
 export const mul = arithmetic("mul");
+export const mod = arithmetic("mod");
 export const or = arithmetic("or");
 export const and = arithmetic("and");
 export const xor = arithmetic("xor");

@@ -15,7 +15,7 @@
 import { structure } from "./structure.ts";
 
 /** Changes with every layout, so that nothing is ever read as what it is not. */
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
 /** A packet's tuple. IPv4 addresses fill the first four bytes, the rest is zero. */
 export const FlowKey = structure("FlowKey", {
@@ -59,6 +59,7 @@ export const Connection = structure("Connection", {
   state: 4,
   /** Generation of the table's record while the connection is cached; 0: it is not. */
   generation: 4,
+  /** From the client, those before it was cached included; the other counts begin at zero. */
   inPackets: 8,
   inBytes: 8,
   outPackets: 8,
@@ -108,7 +109,10 @@ export const Control = structure("Control", {
   auditMask: 4,
   /** News that found no room. */
   lostNews: 4,
-  unused: [4, 9],
+  /** A connection is told of when its packets from the client, modulo the period, are as many as the threshold; 0: never. */
+  toldPeriod: 4,
+  toldThreshold: 4,
+  unused: [4, 7],
   /** [mode][side][event][state] → state. */
   transitions: [1, MODE_COUNT * 2 * EVENTS_MAX * STATES_MAX],
   /** [mode][state] → nanoseconds an idle flow lives. */
@@ -117,8 +121,8 @@ export const Control = structure("Control", {
 
 export const NewsKind = { state: 1, audit: 2 } as const;
 
-/** A connection's state changed. */
-export const News = structure("News", { kind: 4, record: 4, generation: 4, before: 2, after: 2 });
+/** There is something to see about a connection. */
+export const News = structure("News", { kind: 4, record: 4, generation: 4 });
 
 /** IPv6 and TCP without options: 60 bytes. */
 export const AUDITED_BYTES_MAX = 64;

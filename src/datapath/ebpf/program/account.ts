@@ -9,26 +9,40 @@ import {
   label,
   load,
   mapOf,
+  mapValue,
+  mod,
   mov,
   mul,
   shiftLeft,
   store,
 } from "../asm/instruction.ts";
-import { Connection, Count, Flow } from "../maps/layout.ts";
+import { Connection, Control, Count, Flow } from "../maps/layout.ts";
 import { type Family, Helper, STACK, type Stage } from "./context.ts";
+import { tell } from "./tell.ts";
 
 /** @param processorCount - lines a destination has */
 export function account(family: Family, processorCount: number): Stage {
-  const isCounted = `IPv${family} counted`;
+  const name = (what: string): string => `IPv${family} ${what}`;
   return [
     // Those of packets to the client follow those to the server.
     load(1, "r2", at("r7", Flow.at.direction)),
     and("r2", 1),
     shiftLeft("r2", 4),
     add("r8", "r2"),
-    mov("r1", 1),
-    atomic("add", 8, at("r8", Connection.at.inPackets), "r1"),
     atomic("add", 8, at("r8", Connection.at.inBytes), "r9"),
+    mov("r1", 1),
+    atomic("fetch-add", 8, at("r8", Connection.at.inPackets), "r1"),
+    // Others that have to hear of a connection now and then do so by its packets from the client.
+    branch("r2", "!=", 0, name("not told")),
+    mapValue("r0", "control", 0),
+    load(4, "r2", at("r0", Control.at.toldPeriod)),
+    branch("r2", "==", 0, name("not told")),
+    load(4, "r0", at("r0", Control.at.toldThreshold)),
+    add("r1", 1),
+    mod("r1", "r2"),
+    branch("r1", "!=", "r0", name("not told")),
+    ...tell(name("count")),
+    label(name("not told")),
 
     call(Helper.processor),
     load(4, "r1", at("r7", Flow.at.server)),
@@ -39,7 +53,7 @@ export function account(family: Family, processorCount: number): Stage {
     add("r2", STACK.index.offset),
     mapOf("r1", "servers"),
     call(Helper.mapLookup),
-    branch("r0", "==", 0, isCounted),
+    branch("r0", "==", 0, name("counted")),
     load(1, "r2", at("r7", Flow.at.direction)),
     and("r2", 1),
     shiftLeft("r2", 4),
@@ -51,6 +65,6 @@ export function account(family: Family, processorCount: number): Stage {
     load(8, "r1", at("r0", Count.at.inBytes)),
     add("r1", "r9"),
     store(8, at("r0", Count.at.inBytes), "r1"),
-    label(isCounted),
+    label(name("counted")),
   ];
 }

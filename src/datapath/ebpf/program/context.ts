@@ -60,8 +60,6 @@ export const STACK = {
   /** Key of an array. */
   index: at("r10", -128),
   now: at("r10", -136),
-  before: at("r10", -140),
-  after: at("r10", -144),
 } as const satisfies Readonly<Record<string, Place>>;
 
 /** The place some bytes further on. */

@@ -12,7 +12,6 @@ import {
   goTo,
   label,
   load,
-  mapOf,
   mapValue,
   mov,
   shiftLeft,
@@ -27,18 +26,15 @@ import {
   Flow,
   MODE_COUNT,
   Mode,
-  News,
-  NewsKind,
   STATES_MAX,
 } from "../maps/layout.ts";
 import { type Family, Helper, SLOW_PATH, STACK, type Stage } from "./context.ts";
+import { tell } from "./tell.ts";
 
 const FIN = 0x01;
 const SYN = 0x02;
 const RST = 0x04;
 const ACK = 0x10;
-/** Wakes nobody: the packet loop looks by itself. */
-const RING_NO_WAKEUP = 1;
 
 export function follow(family: Family): Stage {
   const name = (what: string): string => `IPv${family} ${what}`;
@@ -107,31 +103,7 @@ export function follow(family: Family): Stage {
     atomic("compare-exchange", 4, at("r8", Connection.at.state), "r1"),
     // Another processor was faster, and tells.
     branch("r0", "!=", "r2", name("followed")),
-
-    store(4, STACK.before, "r2"),
-    store(4, STACK.after, "r1"),
-    mapOf("r1", "news"),
-    mov("r2", News.bytes),
-    mov("r3", 0),
-    call(Helper.ringReserve),
-    branch("r0", "!=", 0, name("tell")),
-    mov("r1", 1),
-    mapValue("r2", "control", 0),
-    atomic("add", 4, at("r2", Control.at.lostNews), "r1"),
-    goTo(name("followed")),
-    label(name("tell")),
-    store(4, at("r0", News.at.kind), NewsKind.state),
-    load(4, "r1", at("r7", Flow.at.record)),
-    store(4, at("r0", News.at.record), "r1"),
-    load(4, "r1", at("r7", Flow.at.generation)),
-    store(4, at("r0", News.at.generation), "r1"),
-    load(4, "r1", STACK.before),
-    store(2, at("r0", News.at.before), "r1"),
-    load(4, "r1", STACK.after),
-    store(2, at("r0", News.at.after), "r1"),
-    mov("r1", "r0"),
-    mov("r2", RING_NO_WAKEUP),
-    call(Helper.ringSubmit),
+    ...tell(name("state")),
     label(name("followed")),
   ];
 }

@@ -1,0 +1,42 @@
+/** Part of several stages: tell the director that it should look at this connection. */
+import {
+  at,
+  atomic,
+  branch,
+  call,
+  goTo,
+  label,
+  load,
+  mapOf,
+  mapValue,
+  mov,
+  store,
+} from "../asm/instruction.ts";
+import { Control, Flow, News, NewsKind } from "../maps/layout.ts";
+import { Helper, type Stage } from "./context.ts";
+
+/** Wakes nobody: the packet loop looks by itself. */
+const RING_NO_WAKEUP = 1;
+
+/** @param name - of this use, different from all others @returns code that changes r0 to r5 */
+export const tell = (name: string): Stage => [
+  mapOf("r1", "news"),
+  mov("r2", News.bytes),
+  mov("r3", 0),
+  call(Helper.ringReserve),
+  branch("r0", "!=", 0, `${name}: room`),
+  mov("r1", 1),
+  mapValue("r2", "control", 0),
+  atomic("add", 4, at("r2", Control.at.lostNews), "r1"),
+  goTo(`${name}: told`),
+  label(`${name}: room`),
+  store(4, at("r0", News.at.kind), NewsKind.state),
+  load(4, "r1", at("r7", Flow.at.record)),
+  store(4, at("r0", News.at.record), "r1"),
+  load(4, "r1", at("r7", Flow.at.generation)),
+  store(4, at("r0", News.at.generation), "r1"),
+  mov("r1", "r0"),
+  mov("r2", RING_NO_WAKEUP),
+  call(Helper.ringSubmit),
+  label(`${name}: told`),
+];
