@@ -118,7 +118,10 @@ export class CachedFlows {
   catchUpChanges(): void {
     this.#cache?.takeChanges(this.#catchUp);
   }
-  readonly #catchUp = (record: number): void => this.catchUp(record);
+  readonly #catchUp = (record: number, state: number): void => {
+    this.catchUp(record);
+    this.#states.passed(record, state);
+  };
 
   /** The entry is about to go. */
   withdraw(record: number): void {

@@ -99,6 +99,12 @@ export class ConnectionStates {
     table.touch(record, seenTick);
   }
 
+  /** A cached entry was in this state for a while. */
+  passed(record: number, state: number): void {
+    const isTcp = this.#table.protocol(record) === Protocol.tcp;
+    if (isTcp && state === TCP_STATE.established) this.#bindings.assure(record);
+  }
+
   /** By which a flow cache follows connections. */
   get rules(): Omit<FlowRules, "told"> {
     return {

@@ -92,7 +92,7 @@ export class EbpfFlowCache implements FlowCache {
   #lostNewsSeen = 0;
   #mismatchCount = 0;
   /** Whom `takeChanges` hands connections to. */
-  #changed: (record: number) => void = () => {};
+  #changed: (record: number, state: number) => void = () => {};
 
   /** @throws SystemCallError, ProgramRefusedError: there is no fast path here, for this reason */
   constructor(options: FlowCacheOptions) {
@@ -319,14 +319,15 @@ export class EbpfFlowCache implements FlowCache {
     this.#lines.tell(record, state, nowTick);
   }
 
-  takeChanges(changed: (record: number) => void): void {
+  takeChanges(changed: (record: number, state: number) => void): void {
     this.#changed = changed;
     this.#ring.drain(this.#takeNews);
     const { lostNewsCount } = this.#control;
     if (lostNewsCount === this.#lostNewsSeen) return;
     this.#lostNewsSeen = lostNewsCount;
     const { highWater } = this.#table;
-    for (let record = 0; record < highWater; record++) if (this.isCached(record)) changed(record);
+    for (let record = 0; record < highWater; record++)
+      if (this.isCached(record)) changed(record, this.#lines.state(record));
   }
 
   takeCounts(number: number, add: TrafficSink): void {
@@ -366,7 +367,8 @@ export class EbpfFlowCache implements FlowCache {
     }
     const record = data.getUint32(at + News.at.record, true);
     const generation = data.getInt32(at + News.at.generation, true);
-    if (this.#lines.generation(record) === generation && this.isCached(record)) this.#changed(record);
+    if (this.#lines.generation(record) === generation && this.isCached(record))
+      this.#changed(record, data.getUint32(at + News.at.state, true));
   };
 
   #disagree({ record, direction, before, kernel, director }: Mismatch): void {

@@ -34,8 +34,11 @@ export interface FlowCache {
 
   // Of all connections together
 
-  /** Hand over the connections whose state changed since this was last asked; some of them more than once. */
-  takeChanges(changed: (record: number) => void): void;
+  /**
+   * Hand over the connections whose state changed since this was last asked, once for each change, and the state each came
+   * into. It may have gone on from there.
+   */
+  takeChanges(changed: (record: number, state: number) => void): void;
   /** Hand over a destination's packets and bytes since this was last asked. @param number - the destination's */
   takeCounts(number: number, add: TrafficSink): void;
   /** Off: every packet comes to the director, and what is cached stays. */

@@ -122,7 +122,13 @@ export const Control = structure("Control", {
 export const NewsKind = { state: 1, audit: 2 } as const;
 
 /** There is something to see about a connection. */
-export const News = structure("News", { kind: 4, record: 4, generation: 4 });
+export const News = structure("News", {
+  kind: 4,
+  record: 4,
+  generation: 4,
+  /** Of the connection, behind the packet that this is about. */
+  state: 4,
+});
 
 /** IPv6 and TCP without options: 60 bytes. */
 export const AUDITED_BYTES_MAX = 64;

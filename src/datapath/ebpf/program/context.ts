@@ -60,6 +60,8 @@ export const STACK = {
   /** Key of an array. */
   index: at("r10", -128),
   now: at("r10", -136),
+  /** Behind this packet. */
+  state: at("r10", -140),
 } as const satisfies Readonly<Record<string, Place>>;
 
 /** The place some bytes further on. */

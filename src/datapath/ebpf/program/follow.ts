@@ -96,6 +96,7 @@ export function follow(family: Family): Stage {
     mapValue("r0", "control", 0),
     add("r0", "r3"),
     load(1, "r1", at("r0", Control.at.transitions)),
+    store(4, STACK.state, "r1"),
     load(8, "r0", STACK.now),
     store(8, at("r8", Connection.at.lastSeen), "r0"),
     branch("r1", "==", "r2", name("followed")),

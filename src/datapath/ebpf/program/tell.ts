@@ -13,7 +13,7 @@ import {
   store,
 } from "../asm/instruction.ts";
 import { Control, Flow, News, NewsKind } from "../maps/layout.ts";
-import { Helper, type Stage } from "./context.ts";
+import { Helper, STACK, type Stage } from "./context.ts";
 
 /** Wakes nobody: the packet loop looks by itself. */
 const RING_NO_WAKEUP = 1;
@@ -35,6 +35,8 @@ export const tell = (name: string): Stage => [
   store(4, at("r0", News.at.record), "r1"),
   load(4, "r1", at("r7", Flow.at.generation)),
   store(4, at("r0", News.at.generation), "r1"),
+  load(4, "r1", STACK.state),
+  store(4, at("r0", News.at.state), "r1"),
   mov("r1", "r0"),
   mov("r2", RING_NO_WAKEUP),
   call(Helper.ringSubmit),
