@@ -8,7 +8,7 @@
 import { Protocol } from "../wire/flow.ts";
 import type { ConnectionStates } from "./connection-states.ts";
 import { ConnectionFlag, type ConnectionTable, IN_PACKETS_MAX } from "./connection-table.ts";
-import type { FlowCache } from "./contracts/flow-cache.ts";
+import type { ChangeSink, FlowCache } from "./contracts/flow-cache.ts";
 import type { Destination } from "./destination.ts";
 import type { ConnectionObserver } from "./forwarding.ts";
 import type { ServiceBook } from "./service-book.ts";
@@ -32,6 +32,8 @@ export class CachedFlows {
   #cache: FlowCache | undefined;
   #observer: ConnectionObserver | undefined;
   #told = NEVER;
+  /** Connections whose changes were entered one by one. */
+  readonly #observed: number[] = [];
   readonly #suspensions = new Set<string>();
 
   constructor(
@@ -99,8 +101,11 @@ export class CachedFlows {
 
   /** Bring an entry up to what the cache saw of it. To be called before its state, time or counts are looked at. */
   catchUp(record: number): void {
-    const cache = this.#cache;
-    if (cache === undefined || !cache.isCached(record) || !cache.hasNews(record)) return;
+    if (this.#cache?.isCached(record) === true && this.#cache.hasNews(record)) this.#enter(record);
+  }
+
+  #enter(record: number): void {
+    const cache = this.#cache!;
     this.inherit(record, cache.state(record), cache.seenTick(record), cache.takeInPackets(record));
   }
 
@@ -117,10 +122,20 @@ export class CachedFlows {
   /** Follow the connections whose state changed. Costs a look at memory when there are none. */
   catchUpChanges(): void {
     this.#cache?.takeChanges(this.#catchUp);
+    // Where changes were entered one by one, the last one may not be the last packet.
+    if (this.#observed.length > 0)
+      for (const record of this.#observed.splice(0)) if (this.#cache?.isCached(record)) this.#enter(record);
   }
-  readonly #catchUp = (record: number, state: number): void => {
-    this.catchUp(record);
+  readonly #catchUp: ChangeSink = (record, state, inPackets, isIn) => {
+    const cache = this.#cache;
     this.#states.passed(record, state);
+    if (this.#observer !== undefined && cache?.hasNews(record) === true) {
+      // Packet by packet, as others would have heard of it, although the connection may have gone on from there.
+      const seenTick = this.#states.nowTick;
+      this.inherit(record, this.#stateOf(record), seenTick, cache.takeInPackets(record, inPackets));
+      this.inherit(record, state, seenTick, cache.takeInPackets(record, inPackets + isIn));
+      this.#observed.push(record);
+    } else this.catchUp(record);
   };
 
   /** The entry is about to go. */

@@ -72,8 +72,8 @@ export class Forwarding {
     const flags = table.flags(record);
     const isMasquerade = (flags & ConnectionFlag.masquerade) !== 0;
     this.#states.follow(packet, flow, record, TcpSide.input, destination);
-    this.cached?.followed(record, destination);
     const packetCount = table.countInPacket(record);
+    this.cached?.followed(record, destination);
     this.countIn(destination, packet.length);
     this.observer?.packetSeen(record, packetCount, this.#states.nowTick);
     if (this.#hopChange === -1) {

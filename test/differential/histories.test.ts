@@ -165,7 +165,7 @@ class Player {
 describe.skipIf(why !== undefined)(`histories (${why ?? "eBPF is there"})`, () => {
   let [fastCount, packetCount] = [0, 0];
 
-  test(`${HISTORIES} histories of ${STEPS} steps`, () => {
+  test(`${HISTORIES} histories of ${STEPS} steps`, { timeout: 180_000 }, () => {
     fc.assert(
       fc.property(fc.nat(2 ** 31 - 2), (seed) => {
         const player = new Player(seed);

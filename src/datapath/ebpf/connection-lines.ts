@@ -90,12 +90,15 @@ export class ConnectionLines {
     return state;
   }
 
-  /** Packets from the client since this was last asked. */
-  takeInPackets(record: number): number {
+  /**
+   * Packets from the client since this was last asked.
+   * @param until - only of the first so many of the connection, modulo 2^32; default: all
+   */
+  takeInPackets(record: number, until: number = this.#words[record * WORDS + IN_PACKETS]!): number {
     const at = record * WORDS;
-    const count = this.#words[at + IN_PACKETS]!;
-    const taken = (count - this.#words[at + ENTERED_PACKETS]!) >>> 0;
-    this.#words[at + ENTERED_PACKETS] = count;
+    const taken = (until - this.#words[at + ENTERED_PACKETS]!) | 0;
+    if (taken <= 0) return 0;
+    this.#words[at + ENTERED_PACKETS] = until | 0;
     return taken;
   }
 

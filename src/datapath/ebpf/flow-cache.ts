@@ -6,7 +6,7 @@
  * director as they would without it.
  */
 import type { ConnectionTable } from "../../nat/connection-table.ts";
-import type { FlowCache, FlowRules, TrafficSink } from "../../nat/contracts/flow-cache.ts";
+import type { ChangeSink, FlowCache, FlowRules, TrafficSink } from "../../nat/contracts/flow-cache.ts";
 import { Protocol } from "../../wire/flow.ts";
 import { errnoName, SystemCallError } from "../tun/system-call.ts";
 import { assemble } from "./asm/assembler.ts";
@@ -92,7 +92,7 @@ export class EbpfFlowCache implements FlowCache {
   #lostNewsSeen = 0;
   #mismatchCount = 0;
   /** Whom `takeChanges` hands connections to. */
-  #changed: (record: number, state: number) => void = () => {};
+  #changed: ChangeSink = () => {};
 
   /** @throws SystemCallError, ProgramRefusedError: there is no fast path here, for this reason */
   constructor(options: FlowCacheOptions) {
@@ -307,8 +307,8 @@ export class EbpfFlowCache implements FlowCache {
     return this.#lines.takeSeenTick(record);
   }
 
-  takeInPackets(record: number): number {
-    return this.#lines.takeInPackets(record);
+  takeInPackets(record: number, until?: number): number {
+    return this.#lines.takeInPackets(record, until);
   }
 
   hasNews(record: number): boolean {
@@ -319,7 +319,7 @@ export class EbpfFlowCache implements FlowCache {
     this.#lines.tell(record, state, nowTick);
   }
 
-  takeChanges(changed: (record: number, state: number) => void): void {
+  takeChanges(changed: ChangeSink): void {
     this.#changed = changed;
     this.#ring.drain(this.#takeNews);
     const { lostNewsCount } = this.#control;
@@ -327,7 +327,7 @@ export class EbpfFlowCache implements FlowCache {
     this.#lostNewsSeen = lostNewsCount;
     const { highWater } = this.#table;
     for (let record = 0; record < highWater; record++)
-      if (this.isCached(record)) changed(record, this.#lines.state(record));
+      if (this.isCached(record)) changed(record, this.#lines.state(record), 0, 0);
   }
 
   takeCounts(number: number, add: TrafficSink): void {
@@ -368,7 +368,12 @@ export class EbpfFlowCache implements FlowCache {
     const record = data.getUint32(at + News.at.record, true);
     const generation = data.getInt32(at + News.at.generation, true);
     if (this.#lines.generation(record) === generation && this.isCached(record))
-      this.#changed(record, data.getUint32(at + News.at.state, true));
+      this.#changed(
+        record,
+        data.getUint32(at + News.at.state, true),
+        data.getInt32(at + News.at.inPackets, true),
+        data.getUint32(at + News.at.isIn, true),
+      );
   };
 
   #disagree({ record, direction, before, kernel, director }: Mismatch): void {

@@ -25,8 +25,11 @@ export interface FlowCache {
   state(record: number): number;
   /** When its last packet came, in ticks. */
   seenTick(record: number): number;
-  /** Packets from the client since this was last asked. */
-  takeInPackets(record: number): number;
+  /**
+   * Packets from the client since this was last asked.
+   * @param until - only of the first so many of the connection, modulo 2^32
+   */
+  takeInPackets(record: number, until?: number): number;
   /** Has it had a packet since `tell`, or since this was last asked? */
   hasNews(record: number): boolean;
   /** A packet of it went through the director just now: this is its state. */
@@ -38,7 +41,7 @@ export interface FlowCache {
    * Hand over the connections whose state changed since this was last asked, once for each change, and the state each came
    * into. It may have gone on from there.
    */
-  takeChanges(changed: (record: number, state: number) => void): void;
+  takeChanges(changed: ChangeSink): void;
   /** Hand over a destination's packets and bytes since this was last asked. @param number - the destination's */
   takeCounts(number: number, add: TrafficSink): void;
   /** Off: every packet comes to the director, and what is cached stays. */
@@ -58,6 +61,13 @@ export interface FlowRules {
    */
   readonly told: readonly [threshold: number, period: number];
 }
+
+/**
+ * Takes a change of a connection.
+ * @param inPackets - packets from the client before the one that made the change, modulo 2^32
+ * @param isIn - was that one from the client? 1 or 0
+ */
+export type ChangeSink = (record: number, state: number, inPackets: number, isIn: number) => void;
 
 /** Takes what a cache has forwarded. Bytes count IP packets. */
 export type TrafficSink = (inPackets: number, inBytes: number, outPackets: number, outBytes: number) => void;

@@ -128,6 +128,9 @@ export const News = structure("News", {
   generation: 4,
   /** Of the connection, behind the packet that this is about. */
   state: 4,
+  /** Packets from the client before it, the lower half; and whether it is one: 1, 0. */
+  inPackets: 4,
+  isIn: 4,
 });
 
 /** IPv6 and TCP without options: 60 bytes. */

@@ -22,7 +22,7 @@ test("sizes that memory and cache lines depend on", () => {
     Count: 32,
     Way: 32,
     Control: 1216,
-    News: 16,
+    News: 24,
     Audit: 144,
   });
 });

@@ -41,7 +41,7 @@ export function account(family: Family, processorCount: number): Stage {
     add("r1", 1),
     mod("r1", "r2"),
     branch("r1", "!=", "r0", name("not told")),
-    ...tell(name("count")),
+    ...tell(name("count"), true),
     label(name("not told")),
 
     call(Helper.processor),

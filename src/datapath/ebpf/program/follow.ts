@@ -104,7 +104,7 @@ export function follow(family: Family): Stage {
     atomic("compare-exchange", 4, at("r8", Connection.at.state), "r1"),
     // Another processor was faster, and tells.
     branch("r0", "!=", "r2", name("followed")),
-    ...tell(name("state")),
+    ...tell(name("state"), false),
     label(name("followed")),
   ];
 }
