@@ -8,8 +8,9 @@ import { irc } from "./irc.ts";
 import { mgcp } from "./mgcp.ts";
 import { rtsp } from "./rtsp.ts";
 import { sip } from "./sip/sip.ts";
+import { snmp } from "./snmp.ts";
 
-const MODULES: readonly ApplicationModule[] = [ftp, ident, irc, mgcp, rtsp, sip];
+const MODULES: readonly ApplicationModule[] = [ftp, ident, irc, mgcp, rtsp, sip, snmp];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);
