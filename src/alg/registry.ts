@@ -6,11 +6,12 @@ import { ftp } from "./ftp.ts";
 import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { mgcp } from "./mgcp.ts";
+import { netbios } from "./netbios.ts";
 import { rtsp } from "./rtsp.ts";
 import { sip } from "./sip/sip.ts";
 import { snmp } from "./snmp.ts";
 
-const MODULES: readonly ApplicationModule[] = [ftp, ident, irc, mgcp, rtsp, sip, snmp];
+const MODULES: readonly ApplicationModule[] = [ftp, ident, irc, mgcp, netbios, rtsp, sip, snmp];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);
