@@ -3,6 +3,8 @@ import type { ApplicationsFactory } from "../nat/contracts/application.ts";
 import { applicationsOf } from "./engine/engine.ts";
 import type { ApplicationModule, Transport } from "./engine/module.ts";
 import { ftp } from "./ftp.ts";
+import { h245 } from "./h323/h245.ts";
+import { h323 } from "./h323/h323.ts";
 import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { mgcp } from "./mgcp.ts";
@@ -11,7 +13,7 @@ import { rtsp } from "./rtsp.ts";
 import { sip } from "./sip/sip.ts";
 import { snmp } from "./snmp.ts";
 
-const MODULES: readonly ApplicationModule[] = [ftp, ident, irc, mgcp, netbios, rtsp, sip, snmp];
+const MODULES: readonly ApplicationModule[] = [ftp, h245, h323, ident, irc, mgcp, netbios, rtsp, sip, snmp];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);
