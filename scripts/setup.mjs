@@ -43,6 +43,18 @@ export const TEST_PROGRAMS = [
   },
   { program: "irssi", debian: "irssi", why: "is another one" },
   { program: "oidentd", debian: "oidentd", why: "says whose a client's connection is" },
+  { program: "rpcbind", debian: "rpcbind", why: "says on which ports RPC programs are" },
+  { program: "rpc.rquotad", debian: "quota", why: "is such a program" },
+  { program: "rpc.rstatd", debian: "rstatd", why: "is another one" },
+  { program: "rup", debian: "rstat-client", why: "asks it" },
+  { program: "ganesha.nfsd", debian: "nfs-ganesha", why: "is an NFS server" },
+  {
+    program: "file system VFS",
+    file: "/usr/share/doc/nfs-ganesha-vfs",
+    debian: "nfs-ganesha-vfs",
+    why: "gives it files",
+  },
+  { program: "nfs-cat", debian: "libnfs-utils", why: "is an NFS client" },
 ];
 
 /**

@@ -5,8 +5,9 @@ import type { ApplicationModule, Transport } from "./engine/module.ts";
 import { ftp } from "./ftp.ts";
 import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
+import { rpc } from "./rpc.ts";
 
-const MODULES: readonly ApplicationModule[] = [ftp, ident, irc];
+const MODULES: readonly ApplicationModule[] = [ftp, ident, irc, rpc];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);
