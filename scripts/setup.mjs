@@ -55,6 +55,19 @@ export const TEST_PROGRAMS = [
     why: "gives it files",
   },
   { program: "nfs-cat", debian: "libnfs-utils", why: "is an NFS client" },
+  { program: "amdump", debian: "amanda-server", why: "is a backup server" },
+  {
+    program: "amandad",
+    file: "/usr/lib/amanda/amandad",
+    debian: "amanda-client",
+    why: "is on hosts to back up",
+  },
+  {
+    program: "Encode::Locale",
+    file: "/usr/share/perl5/Encode/Locale.pm",
+    debian: "libencode-locale-perl",
+    why: "is missing among what amdump depends on",
+  },
 ];
 
 /**

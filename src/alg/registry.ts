@@ -1,5 +1,6 @@
 /** Every application module there is. */
 import type { ApplicationsFactory } from "../nat/contracts/application.ts";
+import { amanda } from "./amanda.ts";
 import { applicationsOf } from "./engine/engine.ts";
 import type { ApplicationModule, Transport } from "./engine/module.ts";
 import { ftp } from "./ftp.ts";
@@ -7,7 +8,7 @@ import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { rpc } from "./rpc.ts";
 
-const MODULES: readonly ApplicationModule[] = [ftp, ident, irc, rpc];
+const MODULES: readonly ApplicationModule[] = [amanda, ftp, ident, irc, rpc];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);
