@@ -68,6 +68,7 @@ export const TEST_PROGRAMS = [
     debian: "libencode-locale-perl",
     why: "is missing among what amdump depends on",
   },
+  { program: "saned", debian: "sane-utils", why: "is a scanner on the network" },
 ];
 
 /**

@@ -7,8 +7,9 @@ import { ftp } from "./ftp.ts";
 import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { rpc } from "./rpc.ts";
+import { sane } from "./sane.ts";
 
-const MODULES: readonly ApplicationModule[] = [amanda, ftp, ident, irc, rpc];
+const MODULES: readonly ApplicationModule[] = [amanda, ftp, ident, irc, rpc, sane];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);
