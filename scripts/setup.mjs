@@ -69,6 +69,13 @@ export const TEST_PROGRAMS = [
     why: "is missing among what amdump depends on",
   },
   { program: "saned", debian: "sane-utils", why: "is a scanner on the network" },
+  {
+    program: "oracledb",
+    file: "/usr/lib/python3/dist-packages/oracledb/__init__.py",
+    debian: "python3-oracledb",
+    why: "is a client of Oracle databases",
+  },
+  { program: "tshark", debian: "tshark", why: "judges packets that no other program reads" },
 ];
 
 /**

@@ -8,8 +8,9 @@ import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { rpc } from "./rpc.ts";
 import { sane } from "./sane.ts";
+import { tns } from "./tns.ts";
 
-const MODULES: readonly ApplicationModule[] = [amanda, ftp, ident, irc, rpc, sane];
+const MODULES: readonly ApplicationModule[] = [amanda, ftp, ident, irc, rpc, sane, tns];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);
