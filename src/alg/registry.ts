@@ -8,9 +8,10 @@ import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { rpc } from "./rpc.ts";
 import { sane } from "./sane.ts";
+import { skinny } from "./skinny.ts";
 import { tns } from "./tns.ts";
 
-const MODULES: readonly ApplicationModule[] = [amanda, ftp, ident, irc, rpc, sane, tns];
+const MODULES: readonly ApplicationModule[] = [amanda, ftp, ident, irc, rpc, sane, skinny, tns];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);
