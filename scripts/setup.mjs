@@ -75,7 +75,31 @@ export const TEST_PROGRAMS = [
     debian: "python3-oracledb",
     why: "is a client of Oracle databases",
   },
-  { program: "tshark", debian: "tshark", why: "judges packets that no other program reads" },
+  { program: "sipp", debian: "sip-tester", why: "calls, and is called" },
+  { program: "kamailio", debian: "kamailio", why: "is a SIP registrar and proxy" },
+  { program: "baresip", debian: "baresip-core", why: "is a telephone" },
+  { program: "ffmpeg", debian: "ffmpeg", why: "is an RTSP player" },
+  { program: "gst-launch-1.0", debian: "gstreamer1.0-tools", why: "is another one" },
+  {
+    program: "RTSP server",
+    file: "/usr/share/doc/gir1.2-gst-rtsp-server-1.0",
+    debian: "gir1.2-gst-rtsp-server-1.0",
+    why: "is behind the director, and outside",
+  },
+  {
+    program: "Python interface",
+    file: "/usr/lib/python3/dist-packages/gi",
+    debian: "python3-gi",
+    why: "starts it",
+  },
+  {
+    program: "JPEG plugin",
+    file: "/usr/share/doc/gstreamer1.0-plugins-good",
+    debian: "gstreamer1.0-plugins-good",
+    why: "makes pictures for it",
+  },
+  { program: "osmo-mgw", debian: "osmo-mgw", why: "is a media gateway" },
+  { program: "tshark", debian: "tshark", why: "judges packets that were changed" },
 ];
 
 /**

@@ -58,10 +58,17 @@ export const PEERS: readonly Peer[] = [
   },
   {
     name: "vsnat",
+    description: "fast path: known connections in the kernel by eBPF, new ones through the director, wrr 1:2",
+    target: VIP,
+    carriesUdp: true,
+    start: (station) => startVsnat(station, "fastPath: required"),
+  },
+  {
+    name: "vsnat-slow",
     description: "slow path: the TypeScript director over TUN, wrr 1:2",
     target: VIP,
     carriesUdp: true,
-    start: (station) => startVsnat(station, ""),
+    start: (station) => startVsnat(station, "fastPath: off"),
   },
 ];
 

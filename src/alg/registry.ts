@@ -6,12 +6,27 @@ import type { ApplicationModule, Transport } from "./engine/module.ts";
 import { ftp } from "./ftp.ts";
 import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
+import { mgcp } from "./mgcp.ts";
 import { rpc } from "./rpc.ts";
+import { rtsp } from "./rtsp.ts";
 import { sane } from "./sane.ts";
+import { sip } from "./sip/sip.ts";
 import { skinny } from "./skinny.ts";
 import { tns } from "./tns.ts";
 
-const MODULES: readonly ApplicationModule[] = [amanda, ftp, ident, irc, rpc, sane, skinny, tns];
+const MODULES: readonly ApplicationModule[] = [
+  amanda,
+  ftp,
+  ident,
+  irc,
+  mgcp,
+  rpc,
+  rtsp,
+  sane,
+  sip,
+  skinny,
+  tns,
+];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);

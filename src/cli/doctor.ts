@@ -1,6 +1,7 @@
 /** `vsnat doctor`: what this kernel and these privileges allow, what is missing, and what to do about it. */
 import { Command } from "commander";
 import { planOfHost } from "../control/host.ts";
+import { whyNoFastPath } from "../datapath/ebpf/probe.ts";
 import { type HostProbe, probeHost } from "../datapath/tun/probe.ts";
 import { configOrFailure } from "./config-report.ts";
 import { ExitCode } from "./exit-code.ts";
@@ -31,7 +32,11 @@ export const command = (): Command =>
 
 function doctor({ config, json }: { readonly config?: string; readonly json?: boolean }): void {
   const probe = probeHost();
-  const findings = [...examine(probe), ...(config === undefined ? [] : examineConfig(config))];
+  const findings = [
+    ...examine(probe),
+    fastPath(whyNoFastPath()),
+    ...(config === undefined ? [] : examineConfig(config)),
+  ];
   const canRun = findings.every(({ verdict }) => verdict !== "missing");
   if (!canRun) process.exitCode = ExitCode.failure;
   if (json) {
@@ -92,6 +97,13 @@ export function examine(probe: HostProbe): Finding[] {
         ]
       : []),
   ];
+}
+
+export function fastPath(whyNot: string | undefined): Finding {
+  const subject = "fast path";
+  if (whyNot === undefined)
+    return { verdict: "ok", subject, finding: "known connections can stay inside the kernel (eBPF)" };
+  return { verdict: "limited", subject, finding: `none, every packet takes the slow path: ${whyNot}` };
 }
 
 function tunDevice({ canOpenTun, canCreateTun, hasNetAdmin }: HostProbe): Finding {

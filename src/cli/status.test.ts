@@ -60,6 +60,7 @@ const NOTHING_DONE = {
 const status: Status = {
   daemon: { version: "1", pid: 2, configFile: "vsnat.yaml", startedAt: SINCE },
   device: { name: "vs0", state: "up", offload: "none", receivedPackets: 0, sentPackets: 0, lostPackets: 0, refusedPackets: 0, unreadablePackets: 0 },
+  fastPath: { state: "off" },
   connections: { count: 1, max: 10, createdCount: 5 },
   verdicts: { "to-server": 1, "to-client": 2, pass: 3, reply: 4, held: 0, drop: 5 },
   drops: { defence: 5 },
@@ -89,6 +90,7 @@ test("status shows what runs, what defends, what failed, and what was changed by
     "vsnat 1, pid 2, up 1m 1s, vsnat.yaml, device vs0",
     "connections 1 of 10, 5 made",
     "packets to servers 1, to clients 2, own replies 4, passed 3, dropped 5",
+    "fast path off",
     "defences: drop_packet automatic, in action; secure_tcp automatic, at rest",
     "",
     expect.stringMatching(/^ +weight +active +inactive +conns .* out B\/s +templates$/),

@@ -1,6 +1,7 @@
 /** `vsnat status`: services, servers, connections, rates and drops of the running daemon. */
 import { Command } from "commander";
 import type { Status } from "../api/operations.ts";
+import { unreachable } from "../base/unreachable.ts";
 import { formatListen } from "../control/config/endpoint.ts";
 import { printable } from "../control/config/issue.ts";
 import type { DestinationStatus, ServiceStatus, TrafficRates } from "../control/director-status.ts";
@@ -71,6 +72,7 @@ export function formatStatus(status: Status, paint: Paint): string[] {
     `connections ${connections.count} of ${connections.max}, ${connections.createdCount} made`,
     `packets to servers ${verdicts["to-server"]}, to clients ${verdicts["to-client"]}, own replies ${verdicts.reply}, ` +
       `passed ${verdicts.pass}, dropped ${verdicts.drop}`,
+    fastPathLine(status.fastPath, paint),
     ...defenceLines(status.defences, paint),
     "",
     ...formatTable(
@@ -102,6 +104,30 @@ export function formatStatus(status: Status, paint: Paint): string[] {
     );
   }
   return lines;
+}
+
+function fastPathLine(fastPath: Status["fastPath"], paint: Paint): string {
+  switch (fastPath.state) {
+    case "off":
+      return "fast path off";
+    case "unavailable":
+      return `${paint("yellow", "no fast path")}: ${printable(fastPath.reason)}`;
+    case "on": {
+      const { connections, devices, suspendedBy, audited, mismatches, classesOff, refused } = fastPath;
+      const parts = [
+        `connections ${connections}`,
+        `interfaces ${devices.length}`,
+        `audited packets ${shortNumber(audited)}`,
+      ];
+      if (mismatches > 0) parts.push(paint("red", `wrong ${mismatches}, off for ${classesOff.join(", ")}`));
+      if (refused > 0) parts.push(paint("yellow", `refused ${shortNumber(refused)}`));
+      const state =
+        suspendedBy.length === 0 ? "on" : paint("yellow", `suspended by ${suspendedBy.join(", ")}`);
+      return `fast path ${state}: ${parts.join(", ")}`;
+    }
+    default:
+      return unreachable(fastPath);
+  }
 }
 
 /** What the application modules did; those that did nothing are left out. */

@@ -24,6 +24,7 @@ export function withFixedPart(wanted: Config, running: Config): Config {
       settings: { ...wanted.director.settings, connectionsMax, fragmentBytesMax },
     },
     host: { ...wanted.host, ...host },
+    fastPath: running.fastPath,
     schedulerPlugins: wanted.schedulerPlugins,
   };
 }
@@ -34,7 +35,8 @@ export function restartPaths(running: Config, wanted: Config): string[] {
     (key) => running.director.settings[key] !== wanted.director.settings[key],
   );
   const host = FIXED_HOST_KEYS.filter((key) => running.host[key] !== wanted.host[key]);
-  return [...limits.map((key) => SETTING_PATHS[key]), ...host.map((key) => `host.${key}`)];
+  const fastPath = running.fastPath === wanted.fastPath ? [] : ["fastPath"];
+  return [...limits.map((key) => SETTING_PATHS[key]), ...fastPath, ...host.map((key) => `host.${key}`)];
 }
 
 /** What is neither a service nor a server and differs. */

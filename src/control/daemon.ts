@@ -44,6 +44,7 @@ const LOGGED_CHANGES_MAX = 3;
 export interface DaemonStatus extends Omit<DirectorStatus, "masquerade"> {
   readonly masquerade: readonly (MasqueradeRule & MasqueradeStatus)[];
   readonly device: DatapathStatus["device"];
+  readonly fastPath: DatapathStatus["fastPath"];
   /** What was changed by hand and holds against the file, or waits to. */
   readonly manual: readonly ManualChange[];
   readonly internalErrorCount: number;
@@ -140,7 +141,8 @@ export class Daemon {
     this.#device = device;
     const { name, index, descriptor, offload } = device;
     const { settings } = layers.effective;
-    const data = { device: { name, index, descriptor, offload }, settings, processor };
+    const { fastPath } = file;
+    const data = { device: { name, index, descriptor, offload }, settings, fastPath, processor };
     this.#thread = new DatapathThread(data, (message, suppressedCount) => {
       log("error", `internal error, please report it: ${message}`, { suppressedCount });
     });
@@ -164,10 +166,24 @@ export class Daemon {
     await this.#thread.request("apply", this.#layers.effective);
     this.#host.apply(this.config, NOTHING_DRAINS);
     await this.#thread.request("setPaths", this.#host.paths(this.config, NOTHING_DRAINS));
+    await this.#tellOfFastPath();
     this.#watchMemory();
     this.#host.watch(() => this.#fitHostLater());
     this.#announce();
     for (const delayMs of ANNOUNCE_AGAIN_MS) this.#later(delayMs, () => this.#announce());
+  }
+
+  async #tellOfFastPath(): Promise<void> {
+    const { fastPath } = await this.#thread.request("status", undefined);
+    if (fastPath.state === "on") {
+      this.#log("info", "fast path on: known connections stay inside the kernel");
+    } else if (fastPath.state === "unavailable") {
+      if (this.#file.fastPath === "required")
+        throw new DaemonError(
+          `Cannot run with "fastPath: required": ${fastPath.reason}. "auto" runs without it`,
+        );
+      this.#log("info", `no fast path, every packet takes the slow path: ${fastPath.reason}`);
+    }
   }
 
   /** What runs: the file with everything made by hand over it. */
@@ -176,12 +192,15 @@ export class Daemon {
   }
 
   async status(): Promise<DaemonStatus> {
-    const { director, device, internalErrorCount } = await this.#thread.request("status", undefined);
+    const { director, device, fastPath, internalErrorCount } = await this.#thread.request(
+      "status",
+      undefined,
+    );
     const uptimeSeconds = Math.floor((performance.now() - this.#startedMs) / 1000);
     const rules = this.#layers.effective.masquerade;
     const masquerade = director.masquerade.flatMap((one, at) => (rules[at] ? { ...rules[at], ...one } : []));
     const manual = manualChanges(this.#layers);
-    return { ...director, masquerade, device, manual, internalErrorCount, uptimeSeconds };
+    return { ...director, masquerade, device, fastPath, manual, internalErrorCount, uptimeSeconds };
   }
 
   connections(limit: number): Promise<ConnectionStatus[]> {

@@ -3,6 +3,7 @@
  * reports that nobody asked for. Plain data only. The main thread rings the loop's bell after every request, because the
  * datapath thread never runs an event loop.
  */
+import type { FlowCacheStatus } from "../datapath/ebpf/flow-cache.ts";
 import type { DirectorConfig, ServiceKey } from "../nat/configuration.ts";
 import type { SyncCounters, SyncPart, SyncRole } from "../sync/director-sync.ts";
 import type { Change } from "./director-control.ts";
@@ -20,6 +21,7 @@ export interface DatapathThreadData {
   };
   readonly wakeDescriptor: number;
   readonly settings: DirectorConfig["settings"];
+  readonly fastPath: FastPathMode;
   /** Where the thread stays; undefined: wherever the scheduler puts it. */
   readonly processor: number | undefined;
 }
@@ -36,9 +38,23 @@ export interface DeviceStatus {
   readonly unreadablePackets: number;
 }
 
+/** auto: where the kernel allows it; required: or do not run. */
+export type FastPathMode = "auto" | "off" | "required";
+
+/** `off` as configured; `unavailable`: every packet takes the slow path, for this reason. */
+export type FastPathStatus =
+  | { readonly state: "off" }
+  | { readonly state: "unavailable"; readonly reason: string }
+  | ({
+      readonly state: "on";
+      /** Why every packet comes to the director for now. */
+      readonly suspendedBy: readonly string[];
+    } & FlowCacheStatus);
+
 export interface DatapathStatus {
   readonly director: DirectorStatus;
   readonly device: DeviceStatus;
+  readonly fastPath: FastPathStatus;
   /** Mistakes of our own, caught at the edge of the loop. */
   readonly internalErrorCount: number;
 }
@@ -49,6 +65,10 @@ export interface Paths {
   readonly serverMtus: readonly { readonly address: string; readonly mtuBytes: number }[];
   /** Bytes of the largest packet towards clients; 0: the routers in between say so themselves. */
   readonly clientMtuBytes: number;
+  /** Interfaces of the host, and whether the fast path is to see what comes in there. */
+  readonly links: readonly { readonly index: number; readonly mtuBytes: number; readonly isSeen: boolean }[];
+  /** Changes with everything that ways depend on, the director's own routes and rules apart. */
+  readonly routing: string;
   /** The director's own addresses towards the servers, at most one a family. */
   readonly ownAddresses: readonly string[];
 }

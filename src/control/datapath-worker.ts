@@ -24,6 +24,7 @@ import type {
   Paths,
 } from "./datapath-protocol.ts";
 import { DirectorControl } from "./director-control.ts";
+import { FastPath } from "./fast-path.ts";
 import { PacketTrace } from "./packet-trace.ts";
 import { SandboxEngine } from "./scheduler-plugin-sandbox.ts";
 import { SchedulerPlugins } from "./scheduler-plugins.ts";
@@ -47,6 +48,9 @@ const director = new Director({
 const control = new DirectorControl(director);
 const sync = new DirectorSync(director, (message) => report({ kind: "sync", message }));
 const datapath = new TunDatapath({ ...data.device, close: () => {} }); // the main thread closes what it opened
+const fastPath = new FastPath(director, data.device.index, data.fastPath, (message) =>
+  report({ kind: "warning", message }),
+);
 const trace = new PacketTrace((id, line) => report({ kind: "trace", id, line }), Date.now);
 const loop = new PacketLoop({
   datapath,
@@ -78,7 +82,7 @@ function status(): DatapathRequests["status"]["result"] {
     internalErrorCount > 0 ? { ...director.drops, "internal-error": internalErrorCount } : director.drops;
   const { name, offload } = data.device;
   const device = { name, state: datapath.state, offload, ...datapath.counters };
-  return { director: { ...director, drops }, device, internalErrorCount };
+  return { director: { ...director, drops }, device, fastPath: fastPath.status, internalErrorCount };
 }
 
 const HANDLERS: Handlers = {
@@ -98,12 +102,14 @@ const HANDLERS: Handlers = {
   },
   startTrace: ({ id, filter }) => {
     trace.start(id, filter);
+    director.cached.suspend("trace", true);
     loop.tap = trace;
     showRewrites((before, after) => trace.rewrote(before, after));
   },
   stopTrace: ({ id }) => {
     trace.stop(id);
     if (!trace.isEmpty) return;
+    director.cached.suspend("trace", false);
     loop.tap = undefined;
     showRewrites(undefined);
   },
@@ -126,7 +132,9 @@ function takeRequests(now: Milliseconds): void {
   }
 }
 
-function setPaths({ serverMtus, clientMtuBytes, ownAddresses }: Paths): void {
+function setPaths(paths: Paths): void {
+  const { serverMtus, clientMtuBytes, ownAddresses } = paths;
+  fastPath.setPaths(paths);
   for (const { address, mtuBytes } of serverMtus) control.setMtu(address, mtuBytes);
   director.clientMtuBytes = clientMtuBytes;
   for (const text of ownAddresses) {
@@ -148,5 +156,7 @@ function entropy(): () => number {
   };
 }
 
-report({ kind: "ended", reason: loop.run() });
+const reason = loop.run();
+fastPath.close();
+report({ kind: "ended", reason });
 port.close();

@@ -158,6 +158,7 @@ export class DirectorControl {
       return true;
     }
     const service = this.#director.services.findService(key);
+    this.#director.cached.count();
     service?.zero();
     return service !== undefined;
   }
@@ -165,6 +166,8 @@ export class DirectorControl {
   status(): DirectorStatus {
     const { connections, services, traffic, verdictCounts, createdCount, masquerade, defence, applications } =
       this.#director;
+    this.#director.cached.catchUpChanges();
+    this.#director.cached.count();
     const drops: Partial<Record<DropReason, number>> = {};
     let dropCount = 0;
     DROP_REASONS.forEach((reason, index) => {
@@ -192,12 +195,14 @@ export class DirectorControl {
 
   /** @param limit - most entries to return, in no particular order */
   connections(now: Milliseconds, limit: number): ConnectionStatus[] {
-    const table = this.#director.connections;
+    const { connections: table, cached } = this.#director;
     const nowTick = Math.floor(now / TICK_MS);
     const list: ConnectionStatus[] = [];
+    cached.catchUpChanges(); // a template's state is that of the connections on it
     for (let record = 0; record < table.highWater && list.length < limit; record++) {
-      if (table.isLive(record) && table.ticksLeft(record, nowTick) > 0)
-        list.push(this.#connectionStatus(record, nowTick));
+      if (!table.isLive(record)) continue;
+      cached.catchUp(record);
+      if (table.ticksLeft(record, nowTick) > 0) list.push(this.#connectionStatus(record, nowTick));
     }
     return list;
   }

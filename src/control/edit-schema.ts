@@ -58,6 +58,7 @@ export const serviceValuesShape = {
       "FTP.",
     ).optional(),
     programs: list(number, PROGRAMS_MAX, "RPC.").optional(),
+    mediaFrom: choice(["peer", "anyone"], "SIP, RTSP.").optional(),
   }).optional(),
 };
 

@@ -2,14 +2,17 @@
  * The host around the director, seen from the main thread: found fit or not, made as the director needs it, kept so
  * while interfaces and routes come and go, and put back.
  */
+import { createHash } from "node:crypto";
 import { announce } from "../datapath/tun/host/announcement.ts";
 import { describe } from "../datapath/tun/host/host-change.ts";
-import { readHostFacts } from "../datapath/tun/host/host-facts.ts";
+import { ROUTE_PROTOCOL } from "../datapath/tun/host/host-config.ts";
+import { type HostFacts, readHostFacts } from "../datapath/tun/host/host-facts.ts";
 import { findHostIssues, type HostIssue } from "../datapath/tun/host/host-issue.ts";
 import { planHost } from "../datapath/tun/host/host-plan.ts";
 import { type HostDifference, HostSetup } from "../datapath/tun/host/host-setup.ts";
 import { routeMtu } from "../datapath/tun/host/route-mtu.ts";
 import { announced, targets } from "../datapath/tun/host/territory.ts";
+import type { Link } from "../datapath/tun/netlink/link.ts";
 import { watchRouting } from "../datapath/tun/netlink/monitor.ts";
 import { Rtnetlink } from "../datapath/tun/netlink/rtnetlink.ts";
 import type { Config } from "./config/config.ts";
@@ -47,10 +50,12 @@ export class Host {
   readonly leftovers: readonly string[];
   readonly #rtnetlink = new Rtnetlink();
   readonly #setup: HostSetup;
+  readonly #device: string;
   #unwatch: (() => void) | undefined;
 
   /** @throws JournalBusyError when another process works with this device. */
   constructor(device: string) {
+    this.#device = device;
     try {
       this.#setup = new HostSetup(device, this.#rtnetlink);
     } catch (error) {
@@ -79,7 +84,8 @@ export class Host {
 
   paths({ host: { mtu }, director }: Config, draining: DrainingAddresses): Paths {
     const territory = territoryOf(director, draining);
-    const { routesTo } = this.#setup.facts(territory);
+    const facts = this.#setup.facts(territory);
+    const { routesTo, links } = facts;
     const own = targets(territory).flatMap((target) => routesTo.get(target)?.preferredSource ?? []);
     return {
       serverMtus: territory.servers.map(({ address }) => ({
@@ -87,6 +93,10 @@ export class Host {
         mtuBytes: mtu === "auto" ? (routeMtu(this.#rtnetlink, address) ?? 0) : mtu,
       })),
       clientMtuBytes: mtu === "auto" ? 0 : mtu,
+      links: links.map((link) => {
+        return { index: link.index, mtuBytes: link.mtu, isSeen: isSeen(link, this.#device) };
+      }),
+      routing: routingOf(facts),
       ownAddresses: own.filter((address, at) => own.findIndex((one) => isSameFamily(one, address)) === at),
     };
   }
@@ -105,6 +115,18 @@ export class Host {
       this.#rtnetlink.close();
     }
   }
+}
+
+/** Of a bridge or bond its parts carry the packets, and it itself has them once they are the host's. */
+const isSeen = ({ name, isUp, isLoopback, isEthernet, master }: Link, device: string): boolean =>
+  isUp && !isLoopback && isEthernet && master === 0 && name !== device;
+
+/** Everything that ways depend on, as text: only to be compared. What the director itself sets up leads no packet out. */
+function routingOf({ links, addresses, routes, rules }: HostFacts): string {
+  const isForeign = ({ protocol }: { readonly protocol: number }): boolean => protocol !== ROUTE_PROTOCOL;
+  const ways = links.map(({ index, mtu, isUp, master }) => [index, mtu, isUp, master]);
+  const facts = [ways, addresses, routes.filter(isForeign), rules.filter(isForeign)];
+  return createHash("sha256").update(JSON.stringify(facts)).digest("base64");
 }
 
 const isSameFamily = (a: string, b: string): boolean => a.includes(":") === b.includes(":");

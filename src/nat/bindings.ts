@@ -3,6 +3,7 @@
  * hangs on, the source address it uses, the Call-ID that finds a template.
  */
 
+import type { CachedFlows } from "./cached-flows.ts";
 import type { CallTable } from "./call-table.ts";
 import type { ConnectionTable } from "./connection-table.ts";
 import { BOUND_TICKS, ConnectionFlag, TICK_MS } from "./connection-table.ts";
@@ -17,6 +18,8 @@ const OF_APPLICATIONS = ConnectionFlag.application | ConnectionFlag.expected;
 export const TEMPLATE_STATE = { none: 0, assured: 1 } as const;
 
 export class Bindings {
+  /** Knows the entries that are cached; they are withdrawn before they go. */
+  cached: CachedFlows | undefined;
   /** Told of entries whose time was up and that live on. */
   onProlonged: ((record: number, nowTick: number) => void) | undefined;
   /** Told of entries that go and that the application modules have to do with: read by one, or expected. */
@@ -52,6 +55,7 @@ export class Bindings {
       if (table.hasFlag(record, ConnectionFlag.engine)) this.#calls.remove(record);
     } else {
       if (table.hasFlag(record, OF_APPLICATIONS)) this.onApplicationEnd?.(record);
+      this.cached?.withdraw(record);
       destination.unbind(table.hasFlag(record, ConnectionFlag.inactive));
       this.#sources.release(table.source(record));
     }

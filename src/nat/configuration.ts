@@ -48,6 +48,8 @@ export interface ApplicationOptions {
   readonly programs?: readonly number[];
   /** h323: who may call an endpoint that has registered. Default: peer, the gatekeeper's side. */
   readonly callers?: "peer" | "anyone";
+  /** sip, rtsp: who may send to the media ports that are announced: the other side's address (default), or anyone. */
+  readonly mediaFrom?: "peer" | "anyone";
 }
 
 export interface PassivePorts extends PortRange {

@@ -4,6 +4,7 @@ import type { Packet } from "../wire/packet.ts";
 import type { Bindings } from "./bindings.ts";
 import type { Timeouts } from "./configuration.ts";
 import { ConnectionFlag, type ConnectionTable, TICK_MS } from "./connection-table.ts";
+import type { FlowRules } from "./contracts/flow-cache.ts";
 import type { Defence } from "./defence.ts";
 import type { Destination } from "./destination.ts";
 import { isEchoProtocol } from "./echo.ts";
@@ -76,6 +77,42 @@ export class ConnectionStates {
     } else if (isEchoProtocol(protocol)) ticks = toTicks(ECHO_SECONDS);
     else if (side === TcpSide.output) this.#bindings.assure(record);
     this.#restart(record, ticks);
+  }
+
+  /**
+   * What became of an entry while its packets did not come here.
+   * @param state - of TCP; of UDP: 1 once the server has answered
+   * @param seenTick - of its last packet
+   */
+  catchUp(record: number, state: number, seenTick: number, destination: Destination): void {
+    const table = this.#table;
+    let ticks = this.#udpTicks;
+    if (table.protocol(record) === Protocol.tcp) {
+      if (state !== table.state(record)) {
+        table.setState(record, state);
+        if (state === TCP_STATE.established) this.#bindings.assure(record);
+      }
+      this.#count(record, TCP_IS_ACTIVE[state] === 1, destination);
+      ticks = this.#defence.isSecureTcp ? this.#secureTcpTicks[state]! : this.#tcpTicks[state]!;
+    } else if (state === 1) this.#bindings.assure(record);
+    table.setTimeout(record, ticks);
+    table.touch(record, seenTick);
+  }
+
+  /** A cached entry was in this state for a while. */
+  passed(record: number, state: number): void {
+    const isTcp = this.#table.protocol(record) === Protocol.tcp;
+    if (isTcp && state === TCP_STATE.established) this.#bindings.assure(record);
+  }
+
+  /** By which a flow cache follows connections. */
+  get rules(): Omit<FlowRules, "told"> {
+    return {
+      isSecureTcp: this.#defence.isSecureTcp,
+      tcpTicks: this.#tcpTicks,
+      secureTcpTicks: this.#secureTcpTicks,
+      udpTicks: this.#udpTicks,
+    };
   }
 
   /** An entry that was made for something else than a packet of its own. */

@@ -84,6 +84,7 @@ export class Defence {
     for (let look = 0; look < looks; look++) {
       const record = randomU32() % table.highWater;
       if (!table.isLive(record) || table.controlledCount(record) > 0) continue;
+      bindings.cached?.catchUp(record);
       if (this.#isDropped(table, services, record, nowTick)) bindings.removeWithTemplate(record);
     }
   }

@@ -16,6 +16,7 @@ import type { Packet } from "../wire/packet.ts";
 import { isFirstSegment, TcpFlag } from "../wire/tcp.ts";
 import { Answers } from "./answers.ts";
 import { Bindings } from "./bindings.ts";
+import { CachedFlows } from "./cached-flows.ts";
 import { CallTable } from "./call-table.ts";
 import type { DirectorConfig, DirectorSettings, RemovalPolicy, ServiceConfig } from "./configuration.ts";
 import { ConnectionStates } from "./connection-states.ts";
@@ -80,6 +81,8 @@ export class Director {
   readonly traffic = new Traffic();
   readonly reassembly: Reassembly;
   readonly applications: Applications | undefined;
+  /** What of it a flow cache does, if there is one. */
+  readonly cached: CachedFlows;
   /**
    * By verdict code: kinds first, then drop reasons. One for every packet received, and one more for every unfinished
    * datagram that was given up (fragment-timeout, fragments-full), whose fragments were counted as held.
@@ -87,8 +90,6 @@ export class Director {
   readonly verdictCounts = new Float64Array(VERDICT_KINDS.length + DROP_REASONS.length);
   /** Connections ever made. */
   createdCount = 0;
-  /** Is the director told of another's connections? See backup_only. */
-  isBackup = false;
 
   readonly #dispatcher: Dispatcher;
   readonly #expectations: Expectations;
@@ -101,6 +102,8 @@ export class Director {
   readonly #quoted = new Flow();
   /** Where a masqueraded packet goes, as a destination's four words. */
   readonly #outside = new Int32Array(4);
+  #isBackup = false;
+  #observer: ConnectionObserver | undefined;
   #settings: DirectorSettings;
   #nowMs: number;
   #nowTick: number;
@@ -144,6 +147,9 @@ export class Director {
     this.#answers = new Answers(hopChange, settings.repliesPerSecondMax, randomU32, now);
     this.#states = new ConnectionStates(connections, this.bindings, this.defence);
     this.#forwarding = new Forwarding(connections, this.#states, this.#answers, traffic, hopChange);
+    this.cached = new CachedFlows(connections, services, this.#states, traffic, this.verdictCounts);
+    this.bindings.cached = this.#forwarding.cached = this.cached;
+    services.onRetire = (destination) => this.cached.flush(destination);
     this.#expectations = new Expectations(connections, services, this.sources, this.bindings, this.#states);
     this.applications = options.applications?.({ connections, expectations: this.#expectations });
     this.#dispatcher.applications = this.applications;
@@ -171,7 +177,19 @@ export class Director {
   /** Told of what becomes of connections, for synchronising with another director. */
   set observer(observer: ConnectionObserver | undefined) {
     this.#forwarding.observer = observer;
+    this.#observer = observer;
+    this.#configureCached();
     this.bindings.onProlonged = observer && ((record, nowTick) => observer.prolonged(record, nowTick));
+  }
+
+  /** Is the director told of another's connections? See backup_only. */
+  get isBackup(): boolean {
+    return this.#isBackup;
+  }
+
+  set isBackup(isBackup: boolean) {
+    this.#isBackup = isBackup;
+    this.#configureCached();
   }
 
   /** Connections that got another source port towards the server, because two looked alike there. */
@@ -205,6 +223,12 @@ export class Director {
     this.reassembly.timeoutMs = settings.fragmentTimeout * 1000;
     this.#answers.perSecond = settings.repliesPerSecondMax;
     this.#states.configure(settings.timeouts);
+    this.#configureCached();
+  }
+
+  #configureCached(): void {
+    this.cached.suspend("backup_only", this.#leavesClients);
+    this.cached.observe(this.#observer, this.#settings.ipvs.sync_threshold);
   }
 
   /** backup_only: clients' packets are another director's; this one neither translates nor answers them. */
@@ -240,18 +264,21 @@ export class Director {
   /** Let time pass: expire entries and fragments (a bounded number), run defences and the rate estimator. */
   advance(now: Milliseconds): void {
     this.#setNow(now);
-    const { connections } = this;
+    const { connections, cached } = this;
+    cached.catchUpChanges();
     const lookMax = connections.lookCount + LOOKS_PER_ADVANCE;
     for (;;) {
       const record = connections.nextExpired(this.#nowTick, lookMax - connections.lookCount);
       if (record < 0) break;
-      this.bindings.expire(record, this.#nowTick);
+      cached.catchUp(record);
+      if (connections.isExpired(record, this.#nowTick)) this.bindings.expire(record, this.#nowTick);
     }
     this.verdictCounts[DROP["fragment-timeout"].code]! += this.reassembly.advance(now);
     if (this.#sweepCursor > 0) this.#sweep();
     this.#defend(now);
     if (now < this.#nextEstimateMs) return;
     if (this.#settings.ipvs.run_estimation === 1) {
+      cached.count();
       this.traffic.estimate();
       this.services.estimate();
     }
@@ -262,7 +289,9 @@ export class Director {
 
   #defend(now: number): void {
     if (now >= this.#nextDefenceMs) {
+      const { isSecureTcp } = this.defence;
       this.defence.update(this.connections);
+      if (this.defence.isSecureTcp !== isSecureTcp) this.cached.rulesChanged();
       this.#nextDefenceMs = now + DEFENCE_INTERVAL_MS;
     }
     const { connections, services, bindings } = this;
@@ -294,6 +323,7 @@ export class Director {
 
   /** All counters and rates to zero; gauges stay. */
   zero(): void {
+    this.cached.count();
     this.traffic.zero();
     this.services.zero();
     this.verdictCounts.fill(0);
@@ -390,7 +420,9 @@ export class Director {
 
   #findLive(flow: Flow): number {
     const node = this.connections.find(flow);
-    if (node < 0 || !this.connections.isExpired(node >> 1, this.#nowTick)) return node;
+    if (node < 0) return node;
+    this.cached.catchUp(node >> 1);
+    if (!this.connections.isExpired(node >> 1, this.#nowTick)) return node;
     return this.bindings.expire(node >> 1, this.#nowTick) ? -1 : node;
   }
 
@@ -449,6 +481,7 @@ export class Director {
   /** @param replaced - entry that this connection takes the place of, or -1 */
   #schedule(packet: Packet, flow: Flow, service: VirtualService, replaced: number): Verdict {
     if (this.defence.dropsPacket()) return DROP.defence;
+    this.cached.catchUpChanges(); // the scheduler counts connections
     const record = this.#dispatcher.dispatch(packet, flow, service, replaced, this.#nowTick);
     if (record < 0) return this.#refusal(packet, flow, record);
     this.createdCount++;
@@ -565,6 +598,7 @@ export class Director {
     let node = findQuoted(packet, flow, this.#quoted, this.connections);
     if (this.#leavesClients && (node < 0 || this.#isOfClient(node))) return this.#pass(packet, flow);
     if (node < 0 && this.#settings.ipvs.schedule_icmp === 1) node = this.#scheduleQuoted(packet, flow);
+    if (node >= 0) this.cached.catchUp(node >> 1);
     const isOurs = node >= 0 && !this.connections.isExpired(node >> 1, this.#nowTick);
     const isToServer = (node & 1) === 0;
     // An error to a server is addressed to the virtual address the quoted packet came from, or it is not about it.

@@ -124,7 +124,7 @@ export class Expectations {
       if (wanted.lastPort === 0 && table.find(flow) >= 0) return -1;
       return this.#insert(control, wanted, flow.destinationPort, source, 0, false);
     }
-    if (!wanted.isAnyone) this.#forgetListening(control, wanted);
+    this.#forgetListening(control, wanted);
     let port = Math.max(PORT_MIN, wanted.preferredPort);
     if (wanted.isPair) port += port & 1;
     for (let tries = 0; tries < PORTS_TRIED; tries++) {
@@ -189,8 +189,9 @@ export class Expectations {
       this.#bindings.remove(record);
   }
 
-  /** It was announced again. */
-  renew(record: number): void {
+  /** It was announced again. @param ticks - how long it lives from now on; 0: as long as before */
+  renew(record: number, ticks: number): void {
+    if (ticks > 0) this.#table.setTimeout(record, ticks);
     this.#table.touch(record, this.#states.nowTick);
   }
 
@@ -494,17 +495,18 @@ export class Expectations {
   }
 
   /**
-   * What this server was expected to be asked for at this port by the same client, because of another connection, and never
-   * was: it listens anew.
+   * What this server was expected to be asked for at this port by the same client, or by anyone, because of another
+   * connection, and never was: it listens anew.
    */
-  #forgetListening(control: number, { protocol, port, isPair }: Expected): void {
+  #forgetListening(control: number, { protocol, port, isPair, isAnyone }: Expected): void {
     const table = this.#table;
     const query = this.#query;
     query.family = this.#flow.family;
     query.protocol = protocol;
     const source = table.source(control);
     for (let i = 0; i < 4; i++) {
-      query.words[4 + i] = source === 0 ? this.#flow.words[i]! : table.sourceWords[source * 4 + i]!;
+      const isPool = source > 0 && !isAnyone;
+      query.words[4 + i] = isPool ? table.sourceWords[source * 4 + i]! : this.#flow.words[i]!;
       query.words[i] = this.#destination[i]!;
     }
     query.destinationPort = 0;

@@ -2,6 +2,7 @@
 import { type Flow, Protocol } from "../wire/flow.ts";
 import { Gso, type Packet } from "../wire/packet.ts";
 import type { Answers } from "./answers.ts";
+import type { CachedFlows } from "./cached-flows.ts";
 import type { ConnectionStates } from "./connection-states.ts";
 import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
 import type { Applications } from "./contracts/application.ts";
@@ -33,6 +34,8 @@ export class Forwarding {
   clientMtuBytes = 0;
   observer: ConnectionObserver | undefined;
   applications: Applications | undefined;
+  /** Told of every packet that a state machine has seen. */
+  cached: CachedFlows | undefined;
   readonly #table: ConnectionTable;
   readonly #states: ConnectionStates;
   readonly #answers: Answers;
@@ -70,6 +73,7 @@ export class Forwarding {
     const isMasquerade = (flags & ConnectionFlag.masquerade) !== 0;
     this.#states.follow(packet, flow, record, TcpSide.input, destination);
     const packetCount = table.countInPacket(record);
+    this.cached?.followed(record, destination);
     this.countIn(destination, packet.length);
     this.observer?.packetSeen(record, packetCount, this.#states.nowTick);
     if (this.#hopChange === -1) {
@@ -110,6 +114,7 @@ export class Forwarding {
     if (!fits(packet, flow, mtuBytes)) return this.#answer(packet, flow, true, TOO_BIG, mtuBytes, "too-big");
     if (this.#hopChange === -1) changeHops(packet, flow.family, -1);
     this.#states.follow(packet, flow, record, TcpSide.output, destination);
+    this.cached?.followed(record, destination);
     this.observer?.packetSeen(record, 0, this.#states.nowTick);
     if ((flags & CHANGES_STREAM) !== 0) {
       if ((flags & ConnectionFlag.proxy) !== 0) proxyToClient(packet, flow, table, record);

@@ -27,6 +27,8 @@ const ANYWHERE: DestinationConfig = { address: "", port: 0, weight: 0, upperThre
 export type SchedulerLoan = Omit<SchedulerContext, "flags">;
 
 export class ServiceBook implements PortReservation {
+  /** Told of destinations that are about to be removed, their connections and counters still as they were. */
+  onRetire: ((destination: Destination) => void) | undefined;
   readonly #schedulers: SchedulerRegistry;
   readonly #context: SchedulerLoan;
   readonly #sources: SourceAddresses;
@@ -296,6 +298,7 @@ export class ServiceBook implements PortReservation {
   }
 
   #retire(destination: Destination): void {
+    this.onRetire?.(destination);
     destination.isAvailable = false;
     // Its connections' virtual address stays ours, whatever becomes of the service.
     this.#table.hold(destination.service);

@@ -34,6 +34,11 @@ export class Traffic {
     this.#counts[Quantity.outBytes]! += bytes;
   }
 
+  /** Things counted elsewhere. */
+  add(quantity: number, amount: number): void {
+    this.#counts[quantity]! += amount;
+  }
+
   count(quantity: number): number {
     return this.#counts[quantity]!;
   }

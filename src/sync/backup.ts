@@ -115,6 +115,7 @@ export class SyncBackup {
       record = NONE;
     }
     if (record >= 0) {
+      this.#director.cached.withdraw(record);
       this.#setInactive(record, entry);
       counters.updatedEntries++;
     } else {
@@ -157,6 +158,7 @@ export class SyncBackup {
     const node = table.find(this.#flow);
     if (node < 0) return this.#isTaken(entry) ? REFUSED : NONE;
     const record = node >> 1;
+    this.#director.cached.catchUp(record);
     // A tuple of answers, or of what goes out from here, is no client's.
     if ((node & 1) === 1 || table.hasFlag(record, ConnectionFlag.masquerade)) return REFUSED;
     const isGone = table.isExpired(record, nowTick);

@@ -58,6 +58,7 @@ export class DirectorSync {
 
   /** Send what waits for its message to fill. To be called about once a second. */
   flush(): SyncCounters {
+    this.#director.cached.catchUpChanges();
     this.#master?.flush();
     const [master, backup] = [this.#master?.counters, this.#backup?.counters];
     return { ...(master && { master }), ...(backup && { backup }) };

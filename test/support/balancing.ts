@@ -5,11 +5,11 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { vi } from "vitest";
-import { builtProgram, DirectorDaemon } from "../../src/cli/demo/director-daemon.ts";
+import { builtProgram } from "../../src/cli/demo/director-daemon.ts";
 import { buildFoundingNetwork, type Host, PORT } from "../../src/cli/demo/founding-network.ts";
 import { Laboratory } from "../../src/cli/demo/laboratory.ts";
 import type { Program, ProgramEnd } from "../../src/cli/demo/program.ts";
-import { type Founding, startServer, testProgram } from "./founding.ts";
+import { type Founding, startServer, testDaemon, testProgram } from "./founding.ts";
 
 /** Networks beyond the client's router, for clients of many addresses; the recordings' own. */
 const CLIENT_NETWORKS = ["198.51.100.0/24", "203.0.113.0/24"];
@@ -36,7 +36,7 @@ export async function buildBalancing(): Promise<Balancing> {
     await network.director.ip(
       ...CLIENT_NETWORKS.map((prefix) => `route add ${prefix} via ${network.client.ipv4}`),
     );
-    return { ...network, serverC, laboratory, daemon: new DirectorDaemon(laboratory, network.director) };
+    return { ...network, serverC, laboratory, daemon: testDaemon(laboratory, network.director) };
   } catch (error) {
     await laboratory.close();
     throw error;

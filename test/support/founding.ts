@@ -10,7 +10,7 @@ import {
   PORT,
   VIP,
 } from "../../src/cli/demo/founding-network.ts";
-import { Laboratory } from "../../src/cli/demo/laboratory.ts";
+import { Laboratory, type Namespace } from "../../src/cli/demo/laboratory.ts";
 import type { Program } from "../../src/cli/demo/program.ts";
 
 export type Family = "ipv4" | "ipv6";
@@ -26,13 +26,24 @@ export async function startFounding(configuration?: string): Promise<Founding> {
   const laboratory = await Laboratory.create();
   try {
     const network = await buildFoundingNetwork(laboratory);
-    const daemon = new DirectorDaemon(laboratory, network.director);
+    const daemon = testDaemon(laboratory, network.director);
     if (configuration !== undefined) await daemon.start(configuration);
     return { ...network, laboratory, daemon };
   } catch (error) {
     await laboratory.close();
     throw error;
   }
+}
+
+/**
+ * The daemon as the system tests run it: with the fast path, or without it (VSNAT_TEST_FAST_PATH=off), in which case
+ * everything has to be just the same.
+ */
+export function testDaemon(laboratory: Laboratory, namespace: Namespace): DirectorDaemon {
+  const daemon = new DirectorDaemon(laboratory, namespace);
+  const mode = process.env.VSNAT_TEST_FAST_PATH;
+  if (mode !== undefined) daemon.more = `fastPath: ${mode}\n`;
+  return daemon;
 }
 
 /** Every link without offloads: packets of one MTU, checksums that receivers verify. */

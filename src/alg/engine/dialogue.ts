@@ -246,7 +246,9 @@ export class ModuleDialogue implements Dialogue {
       return 0;
     }
     if (port < 1 || port > 65_535 || lastPort > 65_535 || this.#records.length === 0) return 0;
-    const known = lastPort === 0 ? this.#findKnown(side, protocol, port) : 0;
+    const { seconds = 0, appearsFrom = "same", module } = announcement;
+    const ticks = Math.min(seconds, LASTING_SECONDS_MAX) * TICKS_PER_SECOND;
+    const known = lastPort === 0 ? this.#findKnown(side, protocol, port, ticks) : 0;
     if (known > 0) return known;
     const { wanted } = expectations;
     wanted.protocol = PROTOCOLS[protocol];
@@ -256,8 +258,7 @@ export class ModuleDialogue implements Dialogue {
     wanted.isPair = announcement.isPair === true;
     wanted.isAnyone = announcement.from === "anyone";
     wanted.isLasting = announcement.isLasting === true;
-    const { seconds = 0, appearsFrom = "same", module } = announcement;
-    wanted.ticks = Math.min(seconds, LASTING_SECONDS_MAX) * TICKS_PER_SECOND;
+    wanted.ticks = ticks;
     wanted.appearsFrom = appearsFrom === "same" ? 0 : appearsFrom;
     wanted.application = module === undefined ? 0 : this.#host.numberOf(module);
     wanted.server = server;
@@ -291,14 +292,16 @@ export class ModuleDialogue implements Dialogue {
   }
 
   /** Public port of what was announced before, and is not over; 0: it was not, or has to be announced again. */
-  #findKnown(side: Side, protocol: AnnouncedProtocol, port: number): number {
+  #findKnown(side: Side, protocol: AnnouncedProtocol, port: number, ticks: number): number {
     const index = this.#indexOf(side, protocol, port, 0);
     if (index < 0) return 0;
     const { connections: table, expectations } = this.#host;
     const record = this.#records[index]!;
     // A TCP connection that came is one transfer's; datagrams of a call go on.
-    if (table.hasFlag(record, ConnectionFlag.expected)) expectations.renew(record);
-    else if (protocol === "tcp") return 0;
+    if (table.hasFlag(record, ConnectionFlag.expected)) {
+      expectations.renew(record, ticks);
+      if (ticks > 0) this.#isBound[index] = 0;
+    } else if (protocol === "tcp") return 0;
     return this.#shownPort(side, record);
   }
 

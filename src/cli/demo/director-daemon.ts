@@ -21,6 +21,8 @@ export const builtProgram = (path: string, ...args: readonly string[]): string[]
 export class DirectorDaemon {
   /** Path of the configuration file. */
   readonly file: string;
+  /** Lines behind every configuration. */
+  more = "";
   readonly #namespace: Namespace;
   /** With it the other commands find this daemon. */
   readonly environment: { readonly VSNAT_SOCKET: string };
@@ -40,7 +42,7 @@ export class DirectorDaemon {
 
   /** Write the configuration, start the daemon and wait until it says that it is ready. */
   async start(configuration: string): Promise<Program> {
-    await writeFile(this.file, configuration);
+    await writeFile(this.file, `${configuration}\n${this.more}`);
     const command = builtProgram("cli/vsnat.js", "run", "--config", this.file);
     this.#program = this.#namespace.start(command, { env: this.environment });
     await this.#program.waitFor(/\bready\b/i);
@@ -49,7 +51,7 @@ export class DirectorDaemon {
 
   /** Write another configuration and have the daemon read it. */
   async reload(configuration: string, ...args: readonly string[]): Promise<ProgramEnd> {
-    await writeFile(this.file, configuration);
+    await writeFile(this.file, `${configuration}\n${this.more}`);
     return this.vsnat("reload", ...args);
   }
 

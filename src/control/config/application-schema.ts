@@ -44,6 +44,10 @@ export const application = z.union([
         "rpc: programs that clients may find. Default: all.",
         1,
       ).exactOptional(),
+      mediaFrom: choice(
+        ["peer", "anyone"],
+        "sip, rtsp: who may send to announced media ports: the other side of the call or session, or anyone. Default: peer.",
+      ).exactOptional(),
     },
     "A module with options.",
   ).transform(({ module, ...options }): ApplicationValue => {

@@ -10,6 +10,7 @@ import type { HostConfig } from "../../datapath/tun/host/host-config.ts";
 import type { DirectorConfig, ServiceConfig } from "../../nat/configuration.ts";
 import { DEFAULT_TIMEOUTS, IPVS_TIMEOUTS } from "../../nat/timeouts.ts";
 import { SCHEDULERS } from "../../schedulers/registry.ts";
+import type { FastPathMode } from "../datapath-protocol.ts";
 import { defaultPort } from "./endpoint.ts";
 import { type ConfigIssue, describeValue, type PathSegment } from "./issue.ts";
 import { nearest } from "./nearest.ts";
@@ -31,6 +32,7 @@ export interface SchedulerPlugin {
 export interface Config {
   readonly director: DirectorConfig;
   readonly host: HostConfig;
+  readonly fastPath: FastPathMode;
   readonly schedulerPlugins: readonly SchedulerPlugin[];
 }
 
@@ -72,11 +74,11 @@ export function parseConfig(text: string, directory = "."): ConfigResult {
       : shape.error.issues.slice(0, ISSUES_MAX).flatMap((issue) => explain(issue, parsed.data, source, []));
     return { ok: false, issues: inOrder([...issues, ...relations.issues]), warnings };
   }
-  const { host, schedulers } = shape.data;
+  const { host, schedulers, fastPath } = shape.data;
   const schedulerPlugins = schedulers.map(({ name, file }) => ({ name, file: resolve(directory, file) }));
   return {
     ok: true,
-    config: { director: directorConfig(shape.data), host, schedulerPlugins },
+    config: { director: directorConfig(shape.data), host, fastPath, schedulerPlugins },
     warnings,
     source,
   };

@@ -83,6 +83,10 @@ export const configFileSchema = (schedulers: readonly string[]) =>
       answerEcho: yesOrNo("Virtual addresses answer ping.").default(true),
       removedServers: removedServers.default("drain"),
       ipvs: ipvsSettings.prefault({}),
+      fastPath: choice(
+        ["auto", "off", "required"],
+        "Known connections inside the kernel (eBPF); auto: where it allows that; required: or do not run.",
+      ).default("auto"),
       host: hostSchema.prefault({}),
     },
     "Configuration of vsnat.",

@@ -100,6 +100,9 @@ const libcSendto = declare("sendto", "int", "int", "uintptr_t", "size_t", "int",
 const libcRecv = declare("recv", "int", "int", "uintptr_t", "size_t", "int");
 const libcFlock = declare("flock", "int", "int", "int");
 const libcSchedSetaffinity = declare("sched_setaffinity", "int", "int", "size_t", "uintptr_t");
+const libcSyscall = declare("syscall", "long", "long", "int", "uintptr_t", "uint");
+const libcMmap = declare("mmap", "int64", "uintptr_t", "size_t", "int", "int", "int", "int64");
+const libcMount = declare("mount", "int", "str", "str", "str", "ulong", "uintptr_t");
 const libcGetsockopt = declare("getsockopt", "int", "int", "int", "int", "uintptr_t", "uintptr_t");
 
 /** glibc first, then musl (Alpine), whose libc is found by the name of its loader. */
@@ -223,5 +226,42 @@ export function watchReadable(descriptor: number, onReadable: () => void): () =>
 /** Of the calling thread. @param at - mask of processors, `byteCount` bytes. */
 export function schedSetaffinity(byteCount: number, at: Address): number {
   const result = libcSchedSetaffinity(0, byteCount, at);
+  return result < 0 ? -errno() : result;
+}
+
+const SYS_BPF = process.arch === "x64" ? 321 : 280;
+
+/** bpf(2). @param at - of its attributes, `byteCount` bytes. @returns a descriptor, or what else the command returns */
+export function bpf(command: number, at: Address, byteCount: number): number {
+  const result = libcSyscall(SYS_BPF, command, at, byteCount);
+  return result < 0 ? -errno() : result;
+}
+
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MAP_SHARED = 1;
+
+/**
+ * Memory that a descriptor stands for, shared with the kernel or other processes. It is there as long as the process: to
+ * unmap it while something still reads the buffer would end the process, so there is no way to.
+ * @param byteCount - a multiple of the page size, or the rest of the last page reads as zeros
+ * @param offset - a multiple of the page size
+ * @throws SystemCallError
+ */
+export function mapMemory(
+  descriptor: number,
+  byteCount: number,
+  offset: number,
+  isWritable: boolean,
+): ArrayBuffer {
+  const protection = isWritable ? PROT_READ | PROT_WRITE : PROT_READ;
+  const address = libcMmap(0, byteCount, protection, MAP_SHARED, descriptor, offset);
+  if (address === -1) throw new SystemCallError(errno(), "mmap", `map ${byteCount} bytes into memory`);
+  return koffi.view(address, byteCount);
+}
+
+/** Mount a file system of this type on a directory. */
+export function mount(type: string, directory: string): number {
+  const result = libcMount(type, directory, type, 0, 0);
   return result < 0 ? -errno() : result;
 }

@@ -30,6 +30,8 @@ const LINKS: Link[] = ["lo", "outside", "inside", "vs0"].map((name, at) => ({
   isUp: true,
   isLoopback: name === "lo",
   hasNeighbours: name !== "lo" && name !== "vs0",
+  isEthernet: name !== "lo" && name !== "vs0",
+  master: 0,
   hardwareAddress: new Uint8Array(6),
 }));
 const OUTSIDE = 2;

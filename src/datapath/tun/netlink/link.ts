@@ -7,11 +7,16 @@ const IFINFOMSG_BYTES = 16;
 const INDEX_AT = 4;
 const FLAGS_AT = 8;
 
+const TYPE_AT = 2;
+
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_MASTER = 10;
 const IFLA_TXQLEN = 13;
 const IFLA_GROUP = 27;
+
+const ARPHRD_ETHER = 1;
 
 const IFF_UP = 0x1;
 const IFF_LOOPBACK = 0x8;
@@ -27,6 +32,10 @@ export interface Link {
   readonly isLoopback: boolean;
   /** Neighbours are found by asking: ARP or neighbour discovery works here. */
   readonly hasNeighbours: boolean;
+  /** Its packets have Ethernet headers. */
+  readonly isEthernet: boolean;
+  /** Index of the bridge, bond or the like that it is a part of; 0: of none. */
+  readonly master: number;
   /** Link-layer address; empty where there is none. */
   readonly hardwareAddress: Uint8Array;
 }
@@ -69,6 +78,8 @@ export function decodeLink(body: DataView): Link | undefined {
     isUp: (flags & IFF_UP) !== 0,
     isLoopback: (flags & IFF_LOOPBACK) !== 0,
     hasNeighbours: (flags & (IFF_LOOPBACK | IFF_POINTOPOINT | IFF_NOARP)) === 0,
+    isEthernet: body.getUint16(TYPE_AT, true) === ARPHRD_ETHER,
+    master: attributes.u32(IFLA_MASTER) ?? 0,
     hardwareAddress: attributes.bytes(IFLA_ADDRESS)?.slice() ?? new Uint8Array(0),
   };
 }

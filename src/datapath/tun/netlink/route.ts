@@ -15,11 +15,16 @@ const RTM_GETROUTE = 26;
 const RTMSG_BYTES = 12;
 
 const RTA_DST = 1;
+const RTA_SRC = 2;
+const RTA_IIF = 3;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PREFSRC = 7;
 const RTA_METRICS = 8;
+const RTA_MULTIPATH = 9;
 const RTA_TABLE = 15;
+const RTA_VIA = 18;
+const RTA_ENCAP = 22;
 const RTAX_MTU = 2;
 
 export const MAIN_TABLE = 254;
@@ -50,6 +55,8 @@ export interface Route {
   readonly device: number;
   readonly gateway?: string;
   readonly preferredSource?: string;
+  /** There is more to it than this says: several next hops, one of the other family, encapsulation. */
+  readonly isPartial?: true;
   /** MTU metric, or what path-MTU discovery found. */
   readonly mtu?: number;
   readonly protocol: number;
@@ -97,6 +104,24 @@ function deviceRoute(message: number, flags: number, route: DeviceRoute): Messag
   return route.prefixLength === 0 ? writer : writer.attributeAddress(RTA_DST, route.destination);
 }
 
+const PARTLY_READ = [RTA_MULTIPATH, RTA_VIA, RTA_ENCAP];
+
+/** Which way would a packet go that came in at an interface? */
+export function askForwarding(
+  family: Family,
+  destination: string,
+  source: string,
+  inputDevice: number,
+): MessageWriter {
+  const [to, from] = [addressToBytes(destination), addressToBytes(source)];
+  return new MessageWriter(RTM_GETROUTE, 0)
+    .u8(toKernelFamily(family), to.length * 8, from.length * 8, 0, 0, 0, 0, 0)
+    .u32(0)
+    .attribute(RTA_DST, to)
+    .attribute(RTA_SRC, from)
+    .attributeU32(RTA_IIF, inputDevice);
+}
+
 /** @returns undefined for what is not an IPv4 or IPv6 route, and for cached ones of a dump. */
 export function decodeRoute(body: DataView): Route | undefined {
   if (body.byteLength < RTMSG_BYTES) return undefined;
@@ -116,6 +141,7 @@ export function decodeRoute(body: DataView): Route | undefined {
     ...(gateway === undefined ? {} : { gateway }),
     ...(preferredSource === undefined ? {} : { preferredSource }),
     ...(mtu === undefined ? {} : { mtu }),
+    ...(PARTLY_READ.some((type) => attributes.bytes(type) !== undefined) && { isPartial: true as const }),
     protocol: body.getUint8(5),
   };
 }

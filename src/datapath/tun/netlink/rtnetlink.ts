@@ -22,6 +22,7 @@ import { type MessageWriter, type NetlinkMessage, splitMessages } from "./messag
 import { addProxy, decodeProxy, deleteProxy, dumpProxies, type ProxyNeighbour } from "./proxy.ts";
 import {
   addRoute,
+  askForwarding,
   askRoute,
   type DeviceRoute,
   decodeRoute,
@@ -87,6 +88,18 @@ export class Rtnetlink {
     if ([ENETUNREACH, EHOSTUNREACH, ESRCH, ENODEV, EAFNOSUPPORT].includes(errno)) return undefined;
     this.#expect(errno, `find the route to ${destination}`);
     return messages[0] === undefined ? undefined : decodeRoute(messages[0].body);
+  }
+
+  /** The way a packet would go that came in at an interface. @returns undefined when there is none */
+  forwardingRoute(
+    family: Family,
+    destination: string,
+    source: string,
+    inputDevice: number,
+  ): Route | undefined {
+    const messages: NetlinkMessage[] = [];
+    const errno = this.#request(askForwarding(family, destination, source, inputDevice), messages);
+    return errno !== 0 || messages[0] === undefined ? undefined : decodeRoute(messages[0].body);
   }
 
   /** Those of the kinds `Rule` can describe. */

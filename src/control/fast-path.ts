@@ -1,0 +1,90 @@
+/**
+ * The fast path in the datapath thread: opened if this kernel allows it, attached to the host's interfaces, told of routes,
+ * and its absence explained in one line.
+ */
+import { EbpfFlowCache } from "../datapath/ebpf/flow-cache.ts";
+import { reasonOf } from "../datapath/ebpf/probe.ts";
+import type { WayOut } from "../datapath/ebpf/way.ts";
+import { addressToBytes } from "../datapath/tun/netlink/message.ts";
+import { Rtnetlink } from "../datapath/tun/netlink/rtnetlink.ts";
+import { SystemCallError } from "../datapath/tun/system-call.ts";
+import type { Director } from "../nat/director.ts";
+import { formatAddress } from "../wire/address.ts";
+import type { FastPathMode, FastPathStatus, Paths } from "./datapath-protocol.ts";
+
+export class FastPath {
+  readonly #director: Director;
+  /** Index of the TUN device, by which the director's packets go out and none may be sent. */
+  readonly #device: number;
+  readonly #rtnetlink = new Rtnetlink();
+  readonly #cache: EbpfFlowCache | undefined;
+  readonly #whyNot: FastPathStatus;
+  #links: Paths["links"] = [];
+  #mtuBytesMax = 0;
+  #routing = "";
+
+  /** @param onWarning - gets a line for the operator whenever something does not work as it might */
+  constructor(director: Director, device: number, mode: FastPathMode, onWarning: (message: string) => void) {
+    this.#director = director;
+    this.#device = device;
+    this.#whyNot = { state: "off" };
+    if (mode === "off") return;
+    try {
+      this.#cache = new EbpfFlowCache({
+        table: director.connections,
+        findWay: (family, words, at, source, sourceAt) => {
+          return this.#findWay(
+            family,
+            formatAddress(family, words, at),
+            formatAddress(family, source, sourceAt),
+          );
+        },
+        originNs: Number(process.hrtime.bigint()) - performance.now() * 1e6,
+        onWarning,
+      });
+      director.cached.cache = this.#cache;
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      this.#whyNot = { state: "unavailable", reason: reasonOf(error) };
+    }
+  }
+
+  get status(): FastPathStatus {
+    if (this.#cache === undefined) return this.#whyNot;
+    return { state: "on", suspendedBy: this.#director.cached.suspensions, ...this.#cache.status };
+  }
+
+  /** What the host looks like now. Flows are forgotten if packets may have to go other ways. */
+  setPaths({ links, routing, clientMtuBytes }: Paths): void {
+    const cache = this.#cache;
+    if (cache === undefined) return;
+    this.#links = links;
+    cache.attach(links.flatMap(({ index, isSeen }) => (isSeen ? [index] : [])));
+    if (routing === this.#routing && clientMtuBytes === this.#mtuBytesMax) return;
+    this.#routing = routing;
+    this.#mtuBytesMax = clientMtuBytes;
+    cache.forgetWays();
+    this.#director.cached.flushAll();
+  }
+
+  close(): void {
+    this.#director.cached.cache = undefined;
+    this.#cache?.close();
+    this.#rtnetlink.close();
+  }
+
+  /** As the kernel would route what the director writes. */
+  #findWay(family: 4 | 6, to: string, from: string): WayOut | undefined {
+    const route = this.#rtnetlink.forwardingRoute(family, to, from, this.#device);
+    const link = this.#links.find(({ index }) => index === route?.device);
+    if (route === undefined || link === undefined || !link.isSeen) return undefined;
+    if (route.type !== "unicast" || route.isPartial || route.device === this.#device) return undefined;
+    const mtuBytes = Math.min(link.mtuBytes, route.mtu ?? link.mtuBytes, this.#mtuBytesMax || link.mtuBytes);
+    const { gateway } = route;
+    return {
+      device: link.index,
+      mtuBytes,
+      ...(gateway !== undefined && { gateway: addressToBytes(gateway) }),
+    };
+  }
+}

@@ -1,0 +1,398 @@
+/**
+ * The fast path as the director's flow cache: maps, program and links, and what is written to and read from them. Belongs
+ * to the thread that owns the director, and to its network namespace.
+ *
+ * Nothing here is needed for packets to flow. What the kernel refuses is counted and said, and those packets go to the
+ * director as they would without it.
+ */
+import type { ConnectionTable } from "../../nat/connection-table.ts";
+import type { ChangeSink, FlowCache, FlowRules, TrafficSink } from "../../nat/contracts/flow-cache.ts";
+import { Protocol } from "../../wire/flow.ts";
+import { errnoName, SystemCallError } from "../tun/system-call.ts";
+import { assemble } from "./asm/assembler.ts";
+import { Auditor, type Mismatch } from "./audit.ts";
+import { ConnectionLines } from "./connection-lines.ts";
+import { ControlBlock } from "./control-block.ts";
+import { FlowWriter } from "./flow-writer.ts";
+import { BpfProgram, TcxLink } from "./kernel/bpf.ts";
+import { probeFeatures } from "./kernel/features.ts";
+import { Pins } from "./kernel/pins.ts";
+import { Ring } from "./kernel/ring.ts";
+import { Count, flowClass, flowClassName, News, NewsKind } from "./maps/layout.ts";
+import { closeMaps, createMaps, descriptorsOf, type FlowMaps, serversMax } from "./maps/maps.ts";
+import { fastPath } from "./program/fast-path.ts";
+import { type FindWay, Ways } from "./way.ts";
+
+/** Not "GPL": nothing the program calls asks for it. */
+const LICENSE = "MIT";
+/** A packet in so many is audited. */
+const AUDITED_ONE_IN = 4096;
+/** Longest pause for memory that is nearly used up, before inserting is tried again. */
+const REFUSED_PAUSE_TICKS = 100;
+
+export interface FlowCacheOptions {
+  readonly table: ConnectionTable;
+  readonly findWay: FindWay;
+  /** What CLOCK_MONOTONIC shows at the director's zero, nanoseconds. */
+  readonly originNs: number;
+  /** A packet in so many is audited, a power of two; 0: none. */
+  readonly auditedOneIn?: number;
+  /** Where program and flows are kept for the next process, and where those of the one before are; default: nowhere. */
+  readonly pinDirectory?: string;
+  /** Something the operator must know, a line each. */
+  readonly onWarning: (message: string) => void;
+}
+
+export interface FlowCacheStatus {
+  /** Connections that are cached now. */
+  readonly connections: number;
+  /** Interfaces whose packets it sees, by number. */
+  readonly devices: readonly number[];
+  readonly audited: number;
+  readonly mismatches: number;
+  /** Kinds of flows that an audit switched off. */
+  readonly classesOff: readonly string[];
+  /** Connections that found no room or no way. */
+  readonly refused: number;
+  readonly withoutWay: number;
+  /** News that found no room; their connections were all looked at instead. */
+  readonly lostNews: number;
+}
+
+interface Predecessor {
+  readonly lines: ConnectionLines;
+  /** Its lines. */
+  readonly capacity: number;
+}
+
+export class EbpfFlowCache implements FlowCache {
+  readonly maps: FlowMaps;
+  readonly program: BpfProgram;
+  readonly #options: FlowCacheOptions;
+  readonly #table: ConnectionTable;
+  readonly #control: ControlBlock;
+  readonly #lines: ConnectionLines;
+  readonly #writer: FlowWriter;
+  readonly #ways: Ways;
+  readonly #ring: Ring;
+  readonly #auditor: Auditor;
+  readonly #epochs: Int32Array;
+  readonly #counts: BigUint64Array;
+  readonly #countsTaken: Float64Array;
+  readonly #processorCount: number;
+  readonly #serversMax: number;
+  readonly #links = new Map<number, TcxLink>();
+  readonly #pins: Pins | undefined;
+  /** What connections came to while no process was there. */
+  #predecessor: Predecessor | undefined;
+  #connectionCount = 0;
+  #refusedCount = 0;
+  #withoutWayCount = 0;
+  #refusedUntilTick = 0;
+  #lostNewsSeen = 0;
+  #mismatchCount = 0;
+  /** Whom `takeChanges` hands connections to. */
+  #changed: ChangeSink = () => {};
+
+  /** @throws SystemCallError, ProgramRefusedError: there is no fast path here, for this reason */
+  constructor(options: FlowCacheOptions) {
+    const { table, findWay, originNs, auditedOneIn = AUDITED_ONE_IN } = options;
+    const { processorCount, hasIpv6Checksums } = probeFeatures();
+    this.#options = options;
+    this.#table = table;
+    this.#processorCount = processorCount;
+    this.#serversMax = serversMax(processorCount);
+    this.maps = createMaps({ capacity: table.capacity, processorCount });
+    try {
+      const program = fastPath({ processorCount, hasIpv6Flag: hasIpv6Checksums });
+      this.program = BpfProgram.load("vsnat", assemble(program, descriptorsOf(this.maps)), LICENSE);
+      const { connections, control, epochs, flows, news, servers, ways } = this.maps;
+      this.#control = new ControlBlock(control.memory);
+      this.#control.auditedShare = auditedOneIn;
+      this.#lines = new ConnectionLines(connections.memory, originNs);
+      this.#writer = new FlowWriter(table, flows);
+      this.#ways = new Ways(ways, findWay);
+      this.#ring = new Ring(news);
+      this.#epochs = new Int32Array(epochs.memory);
+      this.#counts = new BigUint64Array(servers.memory);
+      this.#countsTaken = new Float64Array(this.#serversMax * (Count.bytes / 8));
+    } catch (error) {
+      closeMaps(this.maps);
+      throw error;
+    }
+    this.#auditor = new Auditor(table);
+    this.#pins = this.#openPins(options.pinDirectory);
+  }
+
+  /**
+   * Take over from the process before: its program gives way to this one between two packets, so that from here on every
+   * packet comes to the director until its flow is cached again.
+   */
+  #openPins(directory: string | undefined): Pins | undefined {
+    if (directory === undefined) return undefined;
+    try {
+      const pins = new Pins(directory);
+      for (const link of pins.links()) this.#takeLink(link);
+      const before = pins.connections();
+      if (before !== undefined) {
+        const lines = new ConnectionLines(before.memory, this.#options.originNs);
+        this.#predecessor = { lines, capacity: before.shape.entriesMax };
+        before.close(); // its memory stays mapped
+      }
+      pins.clear();
+      pins.keepConnections(this.maps.connections);
+      for (const [device, link] of this.#links) pins.keepLink(link, device);
+      return pins;
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      this.#options.onWarning(`${error.message}; after a restart flows begin anew`);
+      return undefined;
+    }
+  }
+
+  #takeLink(link: TcxLink): void {
+    const { device } = link;
+    try {
+      if (device === 0) throw new Error("its interface is gone");
+      link.replace(this.program);
+      this.#links.set(device, link);
+    } catch {
+      link.detach();
+      link.close();
+    }
+  }
+
+  /**
+   * Enter what became of connections while no process was there. The director's table must be the one of the process
+   * before, with its record numbers and generations, and no time may have been let pass on it yet.
+   * @param enter - gets a record, its state, the tick of its last packet, packets from the client since it was last entered
+   * @returns connections entered
+   */
+  inherit(enter: (record: number, state: number, seenTick: number, inPackets: number) => void): number {
+    const { lines, capacity } = this.#predecessor ?? { lines: undefined, capacity: 0 };
+    const end = Math.min(capacity, this.#table.highWater);
+    let count = 0;
+    for (let record = 0; record < end && lines !== undefined; record++) {
+      const generation = lines.generation(record);
+      if (generation === 0 || !this.#table.isLive(record) || this.#table.generation(record) !== generation)
+        continue;
+      if (!lines.hasNews(record)) continue;
+      enter(record, lines.takeState(record), lines.takeSeenTick(record), lines.takeInPackets(record));
+      count++;
+    }
+    this.#predecessor = undefined;
+    return count;
+  }
+
+  /** See the packets that come in at these interfaces, and at no others. What cannot be is said and left out. */
+  attach(devices: readonly number[]): void {
+    for (const [device, link] of this.#links) {
+      if (devices.includes(device) && link.device === device) continue;
+      link.detach();
+      link.close();
+      this.#pins?.dropLink(device);
+      this.#links.delete(device);
+    }
+    for (const device of devices) {
+      if (this.#links.has(device)) continue;
+      try {
+        const link = TcxLink.attach(this.program, device);
+        this.#links.set(device, link);
+        this.#pins?.keepLink(link, device);
+      } catch (error) {
+        if (!(error instanceof SystemCallError)) throw error;
+        this.#options.onWarning(`${error.message}; its packets take the slow path`);
+      }
+    }
+  }
+
+  /** Routes changed: nothing that was found out about them holds. The caller flushes every destination. */
+  forgetWays(): void {
+    this.#ways.forget();
+  }
+
+  get status(): FlowCacheStatus {
+    const off = this.#control.classesOff;
+    return {
+      connections: this.#connectionCount,
+      devices: [...this.#links.keys()],
+      audited: this.#auditor.auditedCount,
+      mismatches: this.#mismatchCount,
+      classesOff: Array.from({ length: 8 }, (_, bit) => 1 << bit)
+        .filter((bit) => (off & bit) !== 0)
+        .map(flowClassName),
+      refused: this.#refusedCount,
+      withoutWay: this.#withoutWayCount,
+      lostNews: this.#control.lostNewsCount,
+    };
+  }
+
+  /** Tests set the clock. */
+  set originNs(originNs: number) {
+    this.#lines.originNs = originNs;
+  }
+
+  /**
+   * Let go of everything.
+   * @param isKept - what is pinned stays at work without a process; otherwise the program is taken off
+   */
+  close(isKept = false): void {
+    if (isKept && this.#pins !== undefined) for (const link of this.#links.values()) link.close();
+    else {
+      this.#control.isEnabled = false;
+      this.attach([]);
+      this.#pins?.clear();
+    }
+    this.program.close();
+    closeMaps(this.maps);
+  }
+
+  // FlowCache
+
+  install(record: number, state: number, nowTick: number): void {
+    const table = this.#table;
+    const server = table.server(record);
+    if (server >= this.#serversMax || nowTick < this.#refusedUntilTick) {
+      this.#refusedCount++;
+      return;
+    }
+    const family = table.family(record) as 4 | 6;
+    const { words } = table;
+    const [client, destination] = [table.clientAt(record), table.destinationAt(record)];
+    const toServer = this.#ways.to(family, words, destination, words, client);
+    const toClient = this.#ways.to(family, words, client, words, table.virtualAt(record));
+    if (toServer < 0 || toClient < 0) {
+      this.#withoutWayCount++;
+      return;
+    }
+    const epoch = this.#epochs[server * 2]!;
+    const wasCached = this.isCached(record);
+    this.#lines.begin(record, table.generation(record), epoch, table.inPackets(record));
+    this.#lines.tell(record, state, nowTick);
+    const result = this.#writer.put(record, epoch, toServer, toClient);
+    if (result < 0) {
+      this.#lines.end(record);
+      if (wasCached) this.#connectionCount--;
+      this.#refuse(-result, nowTick);
+    } else if (!wasCached) this.#connectionCount++;
+  }
+
+  withdraw(record: number): void {
+    if (this.#lines.generation(record) === 0) return;
+    this.#lines.end(record);
+    this.#writer.takeOut(record);
+    this.#connectionCount--;
+  }
+
+  flushServer(number: number): void {
+    if (number < this.#serversMax) Atomics.add(this.#epochs, number * 2, 1);
+  }
+
+  isCached(record: number): boolean {
+    const generation = this.#lines.generation(record);
+    return generation !== 0 && generation === this.#table.generation(record);
+  }
+
+  isCurrent(record: number): boolean {
+    return (
+      this.isCached(record) && this.#lines.epoch(record) === this.#epochs[this.#table.server(record) * 2]
+    );
+  }
+
+  state(record: number): number {
+    return this.#lines.takeState(record);
+  }
+
+  seenTick(record: number): number {
+    return this.#lines.takeSeenTick(record);
+  }
+
+  takeInPackets(record: number, until?: number): number {
+    return this.#lines.takeInPackets(record, until);
+  }
+
+  hasNews(record: number): boolean {
+    return this.#lines.hasNews(record);
+  }
+
+  tell(record: number, state: number, nowTick: number): void {
+    this.#lines.tell(record, state, nowTick);
+  }
+
+  takeChanges(changed: ChangeSink): void {
+    this.#changed = changed;
+    this.#ring.drain(this.#takeNews);
+    const { lostNewsCount } = this.#control;
+    if (lostNewsCount === this.#lostNewsSeen) return;
+    this.#lostNewsSeen = lostNewsCount;
+    const { highWater } = this.#table;
+    for (let record = 0; record < highWater; record++)
+      if (this.isCached(record)) changed(record, this.#lines.state(record), 0, 0);
+  }
+
+  takeCounts(number: number, add: TrafficSink): void {
+    if (number >= this.#serversMax) return;
+    const inPackets = this.#takeCount(number, 0);
+    const inBytes = this.#takeCount(number, 1);
+    const outPackets = this.#takeCount(number, 2);
+    const outBytes = this.#takeCount(number, 3);
+    if (inPackets > 0 || outPackets > 0) add(inPackets, inBytes, outPackets, outBytes);
+  }
+
+  setEnabled(isEnabled: boolean): void {
+    this.#control.isEnabled = isEnabled;
+  }
+
+  setRules(rules: FlowRules): void {
+    this.#control.setRules(rules);
+  }
+
+  /** @param quantity - place among the counts of a line */
+  #takeCount(number: number, quantity: number): number {
+    const quantities = Count.bytes / 8;
+    let total = 0;
+    for (let processor = 0; processor < this.#processorCount; processor++)
+      total += Number(this.#counts[(number * this.#processorCount + processor) * quantities + quantity]);
+    const at = number * quantities + quantity;
+    const taken = total - this.#countsTaken[at]!;
+    this.#countsTaken[at] = total;
+    return taken;
+  }
+
+  readonly #takeNews = (data: DataView, at: number): void => {
+    if (data.getUint32(at, true) === NewsKind.audit) {
+      const mismatch = this.#auditor.judge(data, at);
+      if (mismatch !== undefined) this.#disagree(mismatch);
+      return;
+    }
+    const record = data.getUint32(at + News.at.record, true);
+    const generation = data.getInt32(at + News.at.generation, true);
+    if (this.#lines.generation(record) === generation && this.isCached(record))
+      this.#changed(
+        record,
+        data.getUint32(at + News.at.state, true),
+        data.getInt32(at + News.at.inPackets, true),
+        data.getUint32(at + News.at.isIn, true),
+      );
+  };
+
+  #disagree({ record, direction, before, kernel, director }: Mismatch): void {
+    const family = this.#table.family(record) as 4 | 6;
+    const bit = flowClass(family, this.#table.protocol(record) === Protocol.udp, direction);
+    this.#mismatchCount++;
+    if ((this.#control.classesOff & bit) !== 0) return;
+    this.#control.switchOff(bit);
+    this.#options.onWarning(
+      `fast path switched off for ${flowClassName(bit)}: the audit found a packet that the director would have written ` +
+        `otherwise, please report it: before ${before}, fast path ${kernel}, director ${director}`,
+    );
+  }
+
+  #refuse(errno: number, nowTick: number): void {
+    if (this.#refusedCount++ === 0)
+      this.#options.onWarning(
+        `the fast path takes no more connections for now (${errnoName(errno)}); they take the slow path`,
+      );
+    this.#refusedUntilTick = nowTick + REFUSED_PAUSE_TICKS;
+  }
+}

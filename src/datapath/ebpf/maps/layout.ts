@@ -1,0 +1,156 @@
+/**
+ * What is in the maps, for the program and for this process. Everything is in the byte order of the machine, except
+ * addresses and ports, which are as the packet has them.
+ *
+ *   flows        hash    FlowKey → Flow           what to do with a packet; two for a connection
+ *   connections  array   record → Connection      what became of it; by the connection table's record numbers
+ *   servers      array   number, CPU → Count      counters of a destination, one line for each processor
+ *   epochs       array   number → u32             flows of a destination count while they have its epoch
+ *   ways         array   number → Way             where packets leave
+ *   control      array   one Control              switches, the TCP state table, timeouts
+ *   news         ring    News, Audit              what the director must know
+ *
+ * All arrays are mapped into the process: it reads and writes them without system calls.
+ */
+import { structure } from "./structure.ts";
+
+/** Changes with every layout, so that nothing is ever read as what it is not. */
+export const LAYOUT_VERSION = 2;
+
+/** A packet's tuple. IPv4 addresses fill the first four bytes, the rest is zero. */
+export const FlowKey = structure("FlowKey", {
+  source: [4, 4],
+  destination: [4, 4],
+  sourcePort: 2,
+  destinationPort: 2,
+  protocol: 1,
+  family: 1,
+  zero: 2,
+});
+
+export const Flow = structure("Flow", {
+  record: 4,
+  /** Of the record; another one in the connection's line: this flow is over. */
+  generation: 4,
+  /** Number of the destination. */
+  server: 4,
+  epoch: 4,
+  way: 4,
+  /** What the new addresses add to a sum over the header: 0 nothing changed, else 1..0xffff, in packet order. */
+  addressDelta: 2,
+  /** Likewise the ports. */
+  portDelta: 2,
+  source: [4, 4],
+  destination: [4, 4],
+  sourcePort: 2,
+  destinationPort: 2,
+  /** 0 to the server, 1 to the client. */
+  direction: 1,
+  /** Mode of its state table: Mode.tcp or Mode.udp. */
+  mode: 1,
+  /** One bit: what kind of flow this is, see flowClass. */
+  flowClass: 2,
+});
+
+/** One cache line a connection. */
+export const Connection = structure("Connection", {
+  /** CLOCK_MONOTONIC, nanoseconds. */
+  lastSeen: 8,
+  state: 4,
+  /** Generation of the table's record while the connection is cached; 0: it is not. */
+  generation: 4,
+  /** From the client, those before it was cached included; the other counts begin at zero. */
+  inPackets: 8,
+  inBytes: 8,
+  outPackets: 8,
+  outBytes: 8,
+  /** This process's own: what it has entered into its table, of each the lower half; and the flows' epoch. */
+  enteredSeen: 4,
+  enteredState: 4,
+  enteredPackets: 4,
+  epoch: 4,
+});
+
+/** IP packets of a destination. Bytes count IP headers. */
+export const Count = structure("Count", { inPackets: 8, inBytes: 8, outPackets: 8, outBytes: 8 });
+
+export const Way = structure("Way", {
+  /** Interface it leaves by. */
+  device: 4,
+  /** Bytes of the largest IP packet. */
+  mtuBytes: 4,
+  /** Of the gateway, as the kernel numbers families; 0: none, the packet's destination is the neighbour. */
+  gatewayFamily: 4,
+  gateway: [4, 4],
+  unused: 4,
+});
+
+/** Ways of following a flow's state. */
+export const Mode = { tcp: 0, secureTcp: 1, udp: 2 } as const;
+export const MODE_COUNT = 3;
+/** Room for states and events in tables, so that a program finds its place by shifting. */
+export const STATES_MAX = 16;
+export const EVENTS_MAX = 8;
+/** Rows of the state table; `none`: a segment with no flag that matters. */
+export const Event = { syn: 0, fin: 1, ack: 2, rst: 3, none: 4 } as const;
+/** UDP's states: whether the server has answered. */
+export const UdpState = { unanswered: 0, answered: 1 } as const;
+
+export const Control = structure("Control", {
+  layoutVersion: 4,
+  capacity: 4,
+  /** 0: every packet goes to the slow path. */
+  isEnabled: 4,
+  /** 1: TCP follows Mode.secureTcp. */
+  isSecureTcp: 4,
+  /** Flow classes that are switched off. */
+  classesOff: 4,
+  /** A packet is audited when a random number has none of these bits. */
+  auditMask: 4,
+  /** News that found no room. */
+  lostNews: 4,
+  /** A connection is told of when its packets from the client, modulo the period, are as many as the threshold; 0: never. */
+  toldPeriod: 4,
+  toldThreshold: 4,
+  unused: [4, 7],
+  /** [mode][side][event][state] → state. */
+  transitions: [1, MODE_COUNT * 2 * EVENTS_MAX * STATES_MAX],
+  /** [mode][state] → nanoseconds an idle flow lives. */
+  timeouts: [8, MODE_COUNT * STATES_MAX],
+});
+
+export const NewsKind = { state: 1, audit: 2 } as const;
+
+/** There is something to see about a connection. */
+export const News = structure("News", {
+  kind: 4,
+  record: 4,
+  generation: 4,
+  /** Of the connection, behind the packet that this is about. */
+  state: 4,
+  /** Packets from the client before it, the lower half; and whether it is one: 1, 0. */
+  inPackets: 4,
+  isIn: 4,
+});
+
+/** IPv6 and TCP without options: 60 bytes. */
+export const AUDITED_BYTES_MAX = 64;
+/** Headers of a packet, from the IP header on, as it came and as it went. */
+export const Audit = structure("Audit", {
+  kind: 4,
+  record: 4,
+  generation: 4,
+  direction: 2,
+  headerBytes: 2,
+  before: [1, AUDITED_BYTES_MAX],
+  after: [1, AUDITED_BYTES_MAX],
+});
+
+/** The bit of a kind of flow that can be switched off by itself: by family, protocol, direction. */
+export const flowClass = (family: 4 | 6, isUdp: boolean, direction: 0 | 1): number =>
+  1 << ((family === 6 ? 4 : 0) | (isUdp ? 2 : 0) | direction);
+
+export const flowClassName = (bit: number): string => {
+  const index = Math.log2(bit);
+  return `IPv${index & 4 ? 6 : 4} ${index & 2 ? "UDP" : "TCP"} to the ${index & 1 ? "client" : "server"}`;
+};

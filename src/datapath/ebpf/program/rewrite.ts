@@ -1,0 +1,227 @@
+/**
+ * Sixth stage: new addresses, ports, hops and checksums, as `nat/rewrite.ts` writes them. Everything that changes in front
+ * of the transport checksum lies together, so it is one write. Sums are carried along by what the director computed when
+ * it cached the flow; the kernel's function knows which packets have a partial checksum.
+ *
+ * One packet in so many is copied for the audit, before and after.
+ */
+import {
+  add,
+  and,
+  at,
+  branch,
+  call,
+  exit,
+  goTo,
+  label,
+  load,
+  mapOf,
+  mapValue,
+  mov,
+  mov32,
+  or,
+  type Place,
+  shiftLeft,
+  shiftRight,
+  store,
+  sub,
+  xor,
+} from "../asm/instruction.ts";
+import { AUDITED_BYTES_MAX, Audit, Control, Flow, FlowKey, NewsKind } from "../maps/layout.ts";
+import {
+  ETHERNET_BYTES,
+  type Family,
+  further,
+  Helper,
+  NEIGHBOUR_BYTES,
+  SLOW_PATH,
+  STACK,
+  type Stage,
+} from "./context.ts";
+import { type FamilyPlaces, PLACES } from "./family.ts";
+
+const UDP = 17;
+/** Flags of bpf_l4_csum_replace. */
+const PSEUDO_HEADER = 1 << 4;
+const ZERO_MEANS_NONE = 1 << 5;
+/** No IP header checksum balances the addresses' change in a sum over the whole packet (Linux 6.16). */
+const IS_IPV6 = 1 << 7;
+/** What one hop less adds to a sum over the header: TTL is the low byte of its word, as a little-endian machine reads it. */
+const HOP_DELTA = 0xfffe;
+
+export interface RewriteOptions {
+  /** The kernel knows IS_IPV6. */
+  readonly hasIpv6Flag: boolean;
+}
+
+/** Leaves the packet rewritten; r8 the copy for the audit, or 0. */
+export function rewrite(family: Family, options: RewriteOptions): Stage {
+  const places = PLACES[family];
+  const name = (what: string): string => `IPv${family} ${what}`;
+  const { transportAt, rewrittenAt, addressBytes } = places;
+  const writtenFrom = ETHERNET_BYTES + places.headerBytes - 2 * addressBytes - rewrittenAt;
+  const writtenAt = further(STACK.headers, 4 - writtenFrom);
+  return [
+    ...beginAudit(places),
+    ...(family === 4 ? hops4 : hops6),
+    ...copyWords(Flow.at.source, 4, addressBytes),
+    ...copyWords(Flow.at.destination, 4 + addressBytes, addressBytes),
+    load(4, "r1", at("r7", Flow.at.sourcePort)),
+    store(4, further(STACK.headers, 4 + 2 * addressBytes), "r1"),
+    mov("r1", "r6"),
+    mov("r2", rewrittenAt),
+    mov("r3", "r10"),
+    add("r3", writtenAt.offset),
+    mov("r4", writtenFrom + 2 * addressBytes + 4),
+    mov("r5", 0),
+    call(Helper.storeBytes),
+    branch("r0", "!=", 0, name("failed")),
+
+    // Transport checksum: at 16 in TCP, at 6 in UDP, where zero would mean that there is none.
+    load(1, "r1", further(STACK.key, FlowKey.at.protocol)),
+    branch("r1", "==", UDP, name("UDP checksum")),
+    ...changeChecksum(name("TCP"), transportAt + 16, flagsOf(family, options), name("rewritten")),
+    goTo(name("rewritten")),
+    label(name("UDP checksum")),
+    ...changeChecksum(
+      name("UDP"),
+      transportAt + 6,
+      flagsOf(family, options) | ZERO_MEANS_NONE,
+      name("rewritten"),
+    ),
+    label(name("rewritten")),
+    ...endAudit(family),
+  ];
+}
+
+const flagsOf = (family: Family, { hasIpv6Flag }: RewriteOptions): number =>
+  family === 6 && hasIpv6Flag ? IS_IPV6 : 0;
+
+/** Four bytes in front of the addresses: TTL, protocol and checksum of IPv4 ... */
+const hops4: Stage = [
+  load(4, "r1", STACK.hops),
+  mov("r2", "r1"),
+  shiftRight("r2", 16),
+  xor("r2", 0xffff),
+  load(2, "r3", at("r7", Flow.at.addressDelta)),
+  add("r2", "r3"),
+  add("r2", HOP_DELTA),
+  ...[1, 2].flatMap(() => [mov("r3", "r2"), shiftRight("r3", 16), and("r2", 0xffff), add("r2", "r3")]),
+  xor("r2", 0xffff),
+  shiftLeft("r2", 16),
+  and("r1", 0xffff),
+  sub("r1", 1),
+  or("r1", "r2"),
+  store(4, STACK.headers, "r1"),
+];
+
+/** ... and the hop limit of IPv6, the last of the four. */
+const hops6: Stage = [load(4, "r1", STACK.hops), sub("r1", 1), store(1, further(STACK.headers, 3), "r1")];
+
+const copyWords = (from: number, to: number, byteCount: number): Stage =>
+  [0, 4, 8, 12]
+    .filter((word) => word < byteCount)
+    .flatMap((word) => [
+      load(4, "r1", at("r7", from + word)),
+      store(4, further(STACK.headers, to + word), "r1"),
+    ]);
+
+/** Addresses are part of the pseudo-header, ports are not: a partial checksum follows the first alone. */
+function changeChecksum(name: string, checksumAt: number, flags: number, end: string): Stage {
+  const change = (delta: number, flagsOfIt: number): Stage => [
+    mov("r1", "r6"),
+    mov("r2", checksumAt),
+    mov("r3", 0),
+    load(2, "r4", at("r7", delta)),
+    mov("r5", flagsOfIt),
+  ];
+  return [
+    ...change(Flow.at.addressDelta, flags | PSEUDO_HEADER),
+    branch("r4", "==", 0, `${name} ports`),
+    call(Helper.changeTransportChecksum),
+    label(`${name} ports`),
+    ...change(Flow.at.portDelta, flags),
+    branch("r4", "==", 0, end),
+    call(Helper.changeTransportChecksum),
+  ];
+}
+
+/** Whether this packet is one of those that are audited: r8 is room for its headers, or 0. */
+function beginAudit({ family, headerBytes }: FamilyPlaces): Stage {
+  const name = (what: string): string => `IPv${family} audit ${what}`;
+  return [
+    mov("r8", 0),
+    call(Helper.random),
+    mapValue("r1", "control", 0),
+    load(4, "r1", at("r1", Control.at.auditMask)),
+    and("r0", "r1"),
+    mov32("r0", "r0"),
+    branch("r0", "!=", 0, name("not")),
+    mapOf("r1", "news"),
+    mov("r2", Audit.bytes),
+    mov("r3", 0),
+    call(Helper.ringReserve),
+    branch("r0", "==", 0, name("not")),
+    mov("r8", "r0"),
+    store(4, at("r8", Audit.at.kind), NewsKind.audit),
+    load(4, "r1", at("r7", Flow.at.record)),
+    store(4, at("r8", Audit.at.record), "r1"),
+    load(4, "r1", at("r7", Flow.at.generation)),
+    store(4, at("r8", Audit.at.generation), "r1"),
+    load(1, "r1", at("r7", Flow.at.direction)),
+    store(2, at("r8", Audit.at.direction), "r1"),
+    ...auditedBytes(name("before"), headerBytes),
+    store(2, at("r8", Audit.at.headerBytes), "r4"),
+    ...copyHeaders(at("r8", Audit.at.before)),
+    label(name("not")),
+  ];
+}
+
+function endAudit(family: Family): Stage {
+  const name = (what: string): string => `IPv${family} audit ${what}`;
+  return [
+    branch("r8", "==", 0, name("done")),
+    ...auditedBytes(name("after"), PLACES[family].headerBytes),
+    ...copyHeaders(at("r8", Audit.at.after)),
+    mov("r1", "r8"),
+    mov("r2", 1),
+    call(Helper.ringSubmit),
+    label(name("done")),
+  ];
+}
+
+/** r4: bytes of the headers, options apart. */
+const auditedBytes = (name: string, headerBytes: number): Stage => [
+  mov("r4", headerBytes + 20),
+  load(1, "r1", further(STACK.key, FlowKey.at.protocol)),
+  branch("r1", "!=", UDP, name),
+  mov("r4", headerBytes + 8),
+  label(name),
+];
+
+const copyHeaders = ({ base, offset }: Place): Stage => [
+  mov("r1", "r6"),
+  mov("r2", ETHERNET_BYTES),
+  mov("r3", base),
+  add("r3", offset),
+  and("r4", AUDITED_BYTES_MAX - 1),
+  call(Helper.loadBytes),
+];
+
+/** Last stage: out by the interface and to the neighbour that were found at the beginning. */
+export const send = (family: Family): Stage => [
+  load(4, "r1", STACK.device),
+  mov("r2", "r10"),
+  add("r2", STACK.neighbour.offset),
+  mov("r3", NEIGHBOUR_BYTES),
+  mov("r4", 0),
+  call(Helper.redirectToNeighbour),
+  exit,
+  // No memory for a copy of the headers; nothing was changed, but it is counted.
+  label(`IPv${family} failed`),
+  branch("r8", "==", 0, SLOW_PATH),
+  mov("r1", "r8"),
+  mov("r2", 1),
+  call(Helper.ringDiscard),
+  goTo(SLOW_PATH),
+];
