@@ -1,15 +1,32 @@
 /** Every application module there is. */
 import type { ApplicationsFactory } from "../nat/contracts/application.ts";
+import { amanda } from "./amanda.ts";
 import { applicationsOf } from "./engine/engine.ts";
 import type { ApplicationModule, Transport } from "./engine/module.ts";
 import { ftp } from "./ftp.ts";
 import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { mgcp } from "./mgcp.ts";
+import { rpc } from "./rpc.ts";
 import { rtsp } from "./rtsp.ts";
+import { sane } from "./sane.ts";
 import { sip } from "./sip/sip.ts";
+import { skinny } from "./skinny.ts";
+import { tns } from "./tns.ts";
 
-const MODULES: readonly ApplicationModule[] = [ftp, ident, irc, mgcp, rtsp, sip];
+const MODULES: readonly ApplicationModule[] = [
+  amanda,
+  ftp,
+  ident,
+  irc,
+  mgcp,
+  rpc,
+  rtsp,
+  sane,
+  sip,
+  skinny,
+  tns,
+];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);
