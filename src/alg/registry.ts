@@ -1,5 +1,6 @@
 /** Every application module there is. */
 import type { ApplicationsFactory } from "../nat/contracts/application.ts";
+import { amanda } from "./amanda.ts";
 import { applicationsOf } from "./engine/engine.ts";
 import type { ApplicationModule, Transport } from "./engine/module.ts";
 import { ftp } from "./ftp.ts";
@@ -9,11 +10,31 @@ import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { mgcp } from "./mgcp.ts";
 import { netbios } from "./netbios.ts";
+import { rpc } from "./rpc.ts";
 import { rtsp } from "./rtsp.ts";
+import { sane } from "./sane.ts";
 import { sip } from "./sip/sip.ts";
+import { skinny } from "./skinny.ts";
 import { snmp } from "./snmp.ts";
+import { tns } from "./tns.ts";
 
-const MODULES: readonly ApplicationModule[] = [ftp, h245, h323, ident, irc, mgcp, netbios, rtsp, sip, snmp];
+const MODULES: readonly ApplicationModule[] = [
+  amanda,
+  ftp,
+  h245,
+  h323,
+  ident,
+  irc,
+  mgcp,
+  netbios,
+  rpc,
+  rtsp,
+  sane,
+  sip,
+  skinny,
+  snmp,
+  tns,
+];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
 export const APPLICATIONS: ApplicationsFactory = applicationsOf(MODULES);

@@ -1,8 +1,11 @@
-/** A TCP connection through a Stage's director: two ends that say things, whole, in order and once, and what is heard of it. */
+/**
+ * A connection through a Stage's director: two ends that say things, in order and once, and what is heard of it. Text is a
+ * character a byte.
+ */
 import { formatEndpoint } from "../../src/wire/address.ts";
 import { Flow } from "../../src/wire/flow.ts";
 import { Packet } from "../../src/wire/packet.ts";
-import { tcp } from "./packet-builder.ts";
+import { tcp, udp } from "./packet-builder.ts";
 import { checkPacket, from, type PacketCheck, to, valid, validPartial } from "./packet-check.ts";
 import type { Stage } from "./stage.ts";
 
@@ -38,22 +41,30 @@ export class Conversation {
     this.#fromClient("A", "");
   }
 
-  /** The client says something. @returns what the server hears */
-  say(text: string): string {
-    const heard = this.#fromClient("PA", text);
-    this.#clientNext += text.length;
-    this.#heardByServer += heard.length;
-    this.#fromServer("A", "");
-    return heard;
+  /** The client says something, in segments of so many bytes. @returns what the server hears */
+  say(text: string, segmentBytes = text.length): string {
+    return piecesOf(text, segmentBytes)
+      .map((piece) => {
+        const heard = this.#fromClient("PA", piece);
+        this.#clientNext += piece.length;
+        this.#heardByServer += heard.length;
+        this.#fromServer("A", "");
+        return heard;
+      })
+      .join("");
   }
 
   /** And the server. */
-  answer(text: string): string {
-    const heard = this.#fromServer("PA", text);
-    this.#serverNext += text.length;
-    this.#heardByClient += heard.length;
-    this.#fromClient("A", "");
-    return heard;
+  answer(text: string, segmentBytes = text.length): string {
+    return piecesOf(text, segmentBytes)
+      .map((piece) => {
+        const heard = this.#fromServer("PA", piece);
+        this.#serverNext += piece.length;
+        this.#heardByClient += heard.length;
+        this.#fromClient("A", "");
+        return heard;
+      })
+      .join("");
   }
 
   /** The client has nothing more to say. */
@@ -61,8 +72,9 @@ export class Conversation {
     this.#fromClient("FA", "");
   }
 
-  #fromClient(flags: string, payload: string): string {
+  #fromClient(flags: string, text: string): string {
     const { client, server } = this;
+    const payload = bytesOf(text);
     const seq = this.#clientNext;
     const ack = this.#heardByClient;
     const { bytes } = this.#stage.send(tcp({ from: client.own, to: server.shown, flags, seq, ack, payload }));
@@ -70,8 +82,9 @@ export class Conversation {
     return newTextOf(bytes, this.#heardByServer);
   }
 
-  #fromServer(flags: string, payload: string): string {
+  #fromServer(flags: string, text: string): string {
     const { client, server } = this;
+    const payload = bytesOf(text);
     const seq = this.#serverNext;
     const ack = this.#heardByServer;
     const { bytes } = this.#stage.send(tcp({ from: server.own, to: client.shown, flags, seq, ack, payload }));
@@ -82,6 +95,34 @@ export class Conversation {
   /** What grew beyond a segment leaves as a super-packet, for the kernel to finish. */
   #check(bytes: Uint8Array, ...ends: readonly PacketCheck[]): void {
     checkPacket(bytes, this.#stage.packet.isChecksumPartial ? validPartial() : valid(), ...ends);
+  }
+}
+
+/** Likewise datagrams; the ends are known after the first one of the client's. */
+export class DatagramConversation {
+  readonly #stage: Stage;
+  readonly client: { readonly own: string; shown: string };
+  readonly server: { own: string; readonly shown: string };
+
+  constructor(stage: Stage, client: string, server: string) {
+    this.#stage = stage;
+    this.client = { own: client, shown: client };
+    this.server = { own: server, shown: server };
+  }
+
+  say(text: string): string {
+    const { client, server } = this;
+    const { bytes } = this.#stage.send(udp({ from: client.own, to: server.shown, payload: bytesOf(text) }));
+    checkPacket(bytes, valid());
+    [client.shown, server.own] = endsOf(bytes);
+    return datagramTextOf(bytes);
+  }
+
+  answer(text: string): string {
+    const { client, server } = this;
+    const { bytes } = this.#stage.send(udp({ from: server.own, to: client.shown, payload: bytesOf(text) }));
+    checkPacket(bytes, valid(), from(server.shown), to(client.own));
+    return datagramTextOf(bytes);
   }
 }
 
@@ -101,6 +142,16 @@ function endsOf(bytes: Uint8Array): [string, string] {
     formatEndpoint(family, words, 4, flow.destinationPort),
   ];
 }
+
+const bytesOf = (text: string): Uint8Array => Buffer.from(text, "latin1");
+
+const piecesOf = (text: string, bytes: number): string[] =>
+  Array.from({ length: Math.ceil(text.length / Math.max(1, bytes)) }, (_, i) =>
+    text.slice(i * bytes, (i + 1) * bytes),
+  );
+
+const datagramTextOf = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.subarray(flowOf(bytes).transportAt + 8)).toString("latin1");
 
 /**
  * Payload behind headers without options. A byte that was heard long ago only asks for an acknowledgment.
