@@ -4,27 +4,35 @@ import { amanda } from "./amanda.ts";
 import { applicationsOf } from "./engine/engine.ts";
 import type { ApplicationModule, Transport } from "./engine/module.ts";
 import { ftp } from "./ftp.ts";
+import { h245 } from "./h323/h245.ts";
+import { h323 } from "./h323/h323.ts";
 import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { mgcp } from "./mgcp.ts";
+import { netbios } from "./netbios.ts";
 import { rpc } from "./rpc.ts";
 import { rtsp } from "./rtsp.ts";
 import { sane } from "./sane.ts";
 import { sip } from "./sip/sip.ts";
 import { skinny } from "./skinny.ts";
+import { snmp } from "./snmp.ts";
 import { tns } from "./tns.ts";
 
 const MODULES: readonly ApplicationModule[] = [
   amanda,
   ftp,
+  h245,
+  h323,
   ident,
   irc,
   mgcp,
+  netbios,
   rpc,
   rtsp,
   sane,
   sip,
   skinny,
+  snmp,
   tns,
 ];
 

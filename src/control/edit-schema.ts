@@ -59,6 +59,7 @@ export const serviceValuesShape = {
     ).optional(),
     programs: list(number, PROGRAMS_MAX, "RPC.").optional(),
     mediaFrom: choice(["peer", "anyone"], "SIP, RTSP.").optional(),
+    callers: choice(["peer", "anyone"], "H.323.").optional(),
   }).optional(),
 };
 

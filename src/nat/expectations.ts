@@ -112,8 +112,9 @@ export class Expectations {
     const flow = this.#flow;
     this.second = -1;
     this.#takeTuple(control, wanted.protocol);
-    const { words } = this.#services.destination(wanted.server);
-    this.#destination.set(words);
+    // The far end of a masquerade rule is no destination: its address is the control connection's.
+    if (wanted.server !== table.server(control))
+      this.#destination.set(this.#services.destination(wanted.server).words);
     if (wanted.isAnyone) flow.words.fill(0, 0, 4);
     flow.sourcePort = 0;
     const source = table.source(control);

@@ -281,6 +281,7 @@ describe("a client going out listens", () => {
       9001,
     );
     const { bytes } = stage.send(udp({ from: `${INSIDER}:6000`, to: `${FAR}:9001`, payload: "hello" }));
+    checkPacket(bytes, valid(), from(`${PUBLIC}:6000`), to(`${FAR}:9001`));
     expect(Buffer.from(bytes.subarray(28)).toString()).toBe("read");
   });
 });

@@ -48,6 +48,10 @@ export const application = z.union([
         ["peer", "anyone"],
         "sip, rtsp: who may send to announced media ports: the other side of the call or session, or anyone. Default: peer.",
       ).exactOptional(),
+      callers: choice(
+        ["peer", "anyone"],
+        "h323: who may call an endpoint that has registered. Default: peer, its gatekeeper.",
+      ).exactOptional(),
     },
     "A module with options.",
   ).transform(({ module, ...options }): ApplicationValue => {
