@@ -26,7 +26,7 @@ import type {
 import { DirectorControl } from "./director-control.ts";
 import { FastPath } from "./fast-path.ts";
 import { PacketTrace } from "./packet-trace.ts";
-import { SandboxEngine } from "./scheduler-plugin-sandbox.ts";
+import { SandboxEngine } from "./sandbox.ts";
 import { SchedulerPlugins } from "./scheduler-plugins.ts";
 
 const { port, data } = workerData as { readonly port: MessagePort; readonly data: DatapathThreadData };
