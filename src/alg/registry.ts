@@ -1,31 +1,43 @@
 /** Every application module there is. */
 import type { ApplicationsFactory } from "../nat/contracts/application.ts";
 import { amanda } from "./amanda.ts";
+import { cuseeme } from "./cuseeme.ts";
+import { diablo } from "./diablo.ts";
 import { applicationsOf } from "./engine/engine.ts";
 import type { ApplicationModule, Transport } from "./engine/module.ts";
 import { ftp } from "./ftp.ts";
 import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { mgcp } from "./mgcp.ts";
+import { TRIGGER_MODULES } from "./presets.ts";
+import { quake } from "./quake.ts";
+import { realaudio } from "./realaudio.ts";
 import { rpc } from "./rpc.ts";
 import { rtsp } from "./rtsp.ts";
 import { sane } from "./sane.ts";
 import { sip } from "./sip/sip.ts";
 import { skinny } from "./skinny.ts";
 import { tns } from "./tns.ts";
+import { vdolive } from "./vdolive.ts";
 
 const MODULES: readonly ApplicationModule[] = [
   amanda,
+  cuseeme,
+  diablo,
   ftp,
   ident,
   irc,
   mgcp,
+  quake,
+  realaudio,
   rpc,
   rtsp,
   sane,
   sip,
   skinny,
   tns,
+  vdolive,
+  ...TRIGGER_MODULES,
 ];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);
