@@ -5,6 +5,7 @@
  */
 import type { Side } from "../../src/alg/engine/module.ts";
 import type { ApplicationCounters } from "../../src/nat/contracts/application.ts";
+import type { Director } from "../../src/nat/director.ts";
 import { tcp, udp } from "./packet-builder.ts";
 import { checkPacket, from, readFacts, to, valid } from "./packet-check.ts";
 import { destination, service } from "./replayed.ts";
@@ -33,6 +34,8 @@ export interface TwoSidesOptions {
   readonly clientPort?: number;
   /** Port of the virtual service, where it is not the server's. */
   readonly virtualPort?: number;
+  /** Before the connection begins. */
+  readonly begin?: (director: Director) => void;
 }
 
 export class TwoSides {
@@ -50,7 +53,7 @@ export class TwoSides {
     name: string,
     protocol: "tcp" | "udp",
     port: number,
-    { clientPort = CLIENT_PORT, virtualPort = port }: TwoSidesOptions = {},
+    { clientPort = CLIENT_PORT, virtualPort = port, begin }: TwoSidesOptions = {},
   ) {
     this.#isTcp = protocol === "tcp";
     this.#name = name;
@@ -75,6 +78,7 @@ export class TwoSides {
       };
       this.server = { own: `${SERVER}:${port}`, shown: `${VIRTUAL}:${virtualPort}` };
     }
+    begin?.(this.stage.director);
     if (this.#isTcp) this.#shakeHands();
   }
 
