@@ -52,15 +52,15 @@ export const UNKNOWN_PROTOCOLS: Readonly<Record<string, UnknownProtocol>> = {
     opens: [fromServer(DYNAMIC), fromClient(DYNAMIC)],
   },
   truespeech: {
-    what: "DSP Group's TrueSpeech player, which may need nothing but HTTP",
-    unknown: "whether it has a control port, and which",
+    what: "DSP Group's TrueSpeech",
+    unknown: "whether it needs anything but HTTP, and its control port",
     opens: [fromServer(DYNAMIC)],
   },
   audiolink: { what: "NTT AudioLink", unknown: "its control port and what follows on it" },
   softwarevision: { what: "NTT SoftwareVision", unknown: "its control port and what follows on it" },
   midplug: {
-    what: "Yamaha MIDPlug, which may need nothing but HTTP",
-    unknown: "whether it has a control port, and what follows on it",
+    what: "Yamaha MIDPlug",
+    unknown: "whether it needs anything but HTTP, its control port and what follows on it",
   },
   "ichat-pager": { what: "ichat's Pager", unknown: "its control port and what follows on it" },
 };
