@@ -1,5 +1,6 @@
 /** CU-SeeMe through a whole director: the header of every datagram, the list of who takes part, the second port. */
 import { describe, expect, test } from "vitest";
+import { udp } from "../../test/support/packet-builder.ts";
 import {
   CLIENT_PORT,
   hex,
@@ -91,6 +92,14 @@ describe("a reflector behind a virtual address", () => {
     expect(it.first(`${OUTSIDE}:7649`, `${VIRTUAL}:7649`)).toBe(`${OUTSIDE}:7649 ${SERVER}:7649`);
     expect(it.first(`${SERVER}:7650`, `${OUTSIDE}:7649`)).toBe(`${VIRTUAL}:7650 ${OUTSIDE}:7649`);
     expect(it.first(`${STRANGER}:7649`, `${VIRTUAL}:7649`)).toBe("reply");
+  });
+
+  test("what is said on the next port has the same header", () => {
+    const it = new TwoSides("virtual", "cuseeme", "udp", PORT, { clientPort: PORT });
+    say(it, "client", { to: VIRTUAL, from: OUTSIDE });
+    const payload = datagram({ to: OUTSIDE, from: SERVER });
+    const { bytes } = it.stage.send(udp({ from: `${SERVER}:7649`, to: `${OUTSIDE}:7649`, payload }));
+    expect(bytes.subarray(28)).toEqual(datagram({ to: OUTSIDE, from: VIRTUAL }));
   });
 });
 

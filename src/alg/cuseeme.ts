@@ -8,6 +8,7 @@
 import { binaryModule } from "./engine/binary-module.ts";
 
 const PORT = 7648;
+const NEXT = 7649;
 const OPEN_CONTINUE = 101;
 
 export const cuseeme = binaryModule({
@@ -16,8 +17,10 @@ export const cuseeme = binaryModule({
   ports: [PORT],
   expectationsMax: 2,
   begin(dialogue) {
-    // Audio and video may have a port of their own, in either direction.
-    const next = { protocol: "udp", port: PORT + 1, isLasting: true } as const;
+    // It is one of those already.
+    if (dialogue.ownPort("server") === NEXT || dialogue.ownPort("client") === NEXT) return;
+    // Audio and video may have a port of their own, in either direction, and the same header.
+    const next = { protocol: "udp", port: NEXT, isLasting: true, module: "cuseeme" } as const;
     dialogue.listens("server", next);
     dialogue.listens("client", next);
   },
