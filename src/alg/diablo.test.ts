@@ -1,15 +1,6 @@
 /** Diablo through a whole director: the server's and the players' UDP, and the list of games. */
 import { describe, expect, test } from "vitest";
-import {
-  CLIENT_PORT,
-  hex,
-  INSIDE,
-  OUTSIDE,
-  SERVER,
-  STRANGER,
-  TwoSides,
-  VIRTUAL,
-} from "../../test/support/two-sides.ts";
+import { hex, INSIDE, OUTSIDE, SERVER, STRANGER, TwoSides, VIRTUAL } from "../../test/support/two-sides.ts";
 import { parseAddress } from "../wire/address.ts";
 
 const PORT = 6112;
@@ -57,6 +48,7 @@ describe("a server behind a virtual address", () => {
 describe("a player behind a masquerade rule", () => {
   test("anyone may join its game as long as it is logged in", () => {
     const it = new TwoSides("masquerade", "diablo", "tcp", PORT);
+    it.say("client", LOGIN);
     expect(it.first(`${STRANGER}:6112`, `${VIRTUAL}:6112`)).toBe(`${STRANGER}:6112 ${INSIDE}:6112`);
     expect(it.first(`${OUTSIDE}:6112`, `${VIRTUAL}:6112`)).toBe(`${OUTSIDE}:6112 ${INSIDE}:6112`);
     expect(it.first(`${STRANGER}:6112`, `${VIRTUAL}:6113`)).toBe("reply");
@@ -66,6 +58,7 @@ describe("a player behind a masquerade rule", () => {
 
   test("its own game in the list is at its own address", () => {
     const it = new TwoSides("masquerade", "diablo", "tcp", PORT);
+    it.say("client", LOGIN);
     const list = games([STRANGER, PORT], [VIRTUAL, PORT]);
     expect(it.say("server", list)).toEqual(games([STRANGER, PORT], [INSIDE, PORT]));
     const message = games([VIRTUAL, PORT]);
@@ -74,7 +67,7 @@ describe("a player behind a masquerade rule", () => {
   });
 
   test("another port where that one is taken, and the list's port with it", () => {
-    const it = new TwoSides("masquerade", "diablo", "tcp", PORT, { clientPort: CLIENT_PORT });
+    const it = new TwoSides("masquerade", "diablo", "tcp", PORT);
     it.stage.director.addService({
       protocol: "udp",
       address: VIRTUAL,
@@ -82,7 +75,19 @@ describe("a player behind a masquerade rule", () => {
       scheduler: "rr",
       destinations: [],
     });
-    it.close();
+    it.say("client", LOGIN);
+    const { port } = it.stage.connections().find(({ protocol }) => protocol === "udp")!.source!;
+    expect(port).not.toBe(PORT);
+    expect(it.first(`${STRANGER}:6112`, `${VIRTUAL}:${port}`)).toBe(`${STRANGER}:6112 ${INSIDE}:6112`);
+    expect(it.say("server", games([VIRTUAL, port], [STRANGER, PORT]))).toEqual(
+      games([INSIDE, PORT], [STRANGER, PORT]),
+    );
+  });
+
+  test("nobody may come before it logs in, nor to a browser that a web page sent there", () => {
+    const it = new TwoSides("masquerade", "diablo", "tcp", PORT);
+    expect(it.first(`${STRANGER}:6112`, `${VIRTUAL}:6112`)).toBe("reply");
+    it.say("client", hex('"POST / HTTP/1.1" 0d0a0d0a 01ff0950'));
     expect(it.first(`${STRANGER}:6112`, `${VIRTUAL}:6112`)).toBe("reply");
   });
 });
@@ -97,6 +102,7 @@ test.each([
   ["something else", hex('"HTTP/1.0 200 OK" 0d0a0d0a')],
 ])("%s does no harm", (_, said) => {
   const it = new TwoSides("virtual", "diablo", "tcp", PORT);
+  it.say("client", LOGIN);
   it.say("server", said);
   expect(it.counters).toMatchObject({ failed: 0, announced: 2 });
 });

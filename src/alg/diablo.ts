@@ -10,6 +10,7 @@
  * packets between players, whose layout is known in part only, and Diablo II.
  */
 import { binaryModule } from "./engine/binary-module.ts";
+import type { Dialogue } from "./engine/module.ts";
 
 const PORT = 6112;
 
@@ -18,14 +19,9 @@ export const diablo = binaryModule({
   transports: ["tcp"],
   ports: [PORT],
   expectationsMax: 2,
-  begin(dialogue) {
-    const announcement = { protocol: "udp", port: PORT, isLasting: true } as const;
-    dialogue.listens("server", announcement);
-    const isPlayerHidden = dialogue.isHidden("client") && !dialogue.isHidden("server");
-    dialogue.listens("client", { ...announcement, from: isPlayerHidden ? "anyone" : "peer" });
-  },
   stream: {
     unitBytesMax: 16_384,
+    client: { by: "beginning" },
     server: {
       by: "length",
       lead: [{ at: 0, bytes: 1, is: 0xff }],
@@ -33,6 +29,16 @@ export const diablo = binaryModule({
     },
   },
   messages: [
+    // Whoever begins like this is a player, and no browser that a web page sent here.
+    {
+      from: "client",
+      match: [
+        { at: 0, bytes: 1, is: 0x01 },
+        { at: 1, bytes: 1, is: 0xff },
+      ],
+      bytes: 2,
+      follow: (_, dialogue) => logIn(dialogue),
+    },
     {
       from: "server",
       match: [
@@ -49,3 +55,10 @@ export const diablo = binaryModule({
     },
   ],
 });
+
+function logIn(dialogue: Dialogue): void {
+  const announcement = { protocol: "udp", port: PORT, isLasting: true } as const;
+  dialogue.listens("server", announcement);
+  const isPlayerHidden = dialogue.isHidden("client") && !dialogue.isHidden("server");
+  dialogue.listens("client", { ...announcement, from: isPlayerHidden ? "anyone" : "peer" });
+}

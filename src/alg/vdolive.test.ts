@@ -58,9 +58,11 @@ describe("a player behind a masquerade rule", () => {
   test("what is no message is passed on unread, up to 4096 bytes, and then everything is", () => {
     const it = taken();
     const noise = new Uint8Array(1400).fill(0x41);
+    const heard = it.say("client", first(15_000));
     for (let k = 0; k < 3; k++) expect(it.say("client", noise)).toEqual(noise);
-    expect(it.say("client", first(15_000))).toEqual(first(15_000));
-    expect(it.counters.announced).toBe(0);
+    expect(it.say("client", second(15_000))).toEqual(second(15_000));
+    expect(it.counters.rewritten).toBe(1);
+    expect(heard).not.toEqual(first(15_000));
   });
 
   test("messages cut anywhere are waited for", () => {
@@ -88,6 +90,10 @@ test.each([
   ["a port beyond all ports", hex('00000014 00000001 "VDO Live" 0001 3a98')],
   ["port 0", second(0)],
   ["a low port", second(80)],
+  [
+    "a message in a form that a web page had sent",
+    Uint8Array.from([...hex('"POST / HTTP/1.1" 0d0a0d0a'), ...both(15_000)]),
+  ],
   ["another marker", hex('00000014 00000001 "VDO Lave" 0000 3a98')],
 ])("nothing is opened by %s", (_, said) => {
   const it = new TwoSides("virtual", "vdolive", "tcp", VDO);

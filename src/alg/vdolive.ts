@@ -2,7 +2,7 @@
  * VDOLive: VDOnet's own description, as Linux 2.0's ip_masq_vdolive reads it. The player says twice, in two messages over
  * TCP, on which UDP port it wants to be sent to.
  *
- * How the messages are framed is not known: they are looked for at any byte, until both were seen. One that stands behind
+ * How the messages are framed is not known: one is at the beginning, the other is looked for at any byte. One that stands behind
  * something unknown, and whose first eight bytes are cut, can open its port but not have it changed.
  */
 import { binaryModule, type Field } from "./engine/binary-module.ts";

@@ -61,6 +61,20 @@ function goingOut(app: string, transport: "tcp" | "udp", port: number, said: Sai
   };
 }
 
+/** IPv6, to a server that sees its clients at an address of the director's. */
+function behind6(app: string, port: number, said: Said): Place {
+  const config = service("tcp", "2001:db8:5::5", port, "rr", destination("fd00:16::3", port));
+  const fullNat = { sources: ["fd00:16::fa"], clients: "all" } as const;
+  const taken = service("udp", "2001:db8:5::5", TAKEN, "rr", destination("fd00:16::9", 9));
+  return {
+    name: "a server of IPv6 behind the director, and full NAT",
+    stage: () => new Stage([{ ...config, app, fullNat }, taken]),
+    outside: ["[2001:db8:1::2]:34000", `[2001:db8:5::5]:${port}`],
+    inside: ["[fd00:16::fa]:34000", `[fd00:16::3]:${port}`],
+    said,
+  };
+}
+
 const PNA_HELLO = (port: number, robust: number): string =>
   text(`"PNA" 000a 0004 0004 01020304 0001 0002 ${u16(port)} 0007 0002 ${u16(robust)} 0000 "clip.ra"`);
 const PNA_ANSWER = (robust: number): string => text(`"PNA" 000a 0000 0000 0000 0007 ${u16(robust)} 00000000`);
@@ -70,6 +84,10 @@ describeModule(realaudio, {
       ["client", PNA_HELLO(6970, 6972)],
       ["server", PNA_ANSWER(TAKEN), PNA_ANSWER(TAKEN + 1)],
       ["server", "data and more data"],
+    ]),
+    behind6("realaudio", 7070, [
+      ["client", PNA_HELLO(6970, 6972)],
+      ["server", PNA_ANSWER(TAKEN), PNA_ANSWER(TAKEN + 1)],
     ]),
     goingOut("realaudio", "tcp", 7070, [
       ["client", PNA_HELLO(TAKEN, 6972), PNA_HELLO(OTHER, 6972)],
@@ -87,6 +105,11 @@ describeModule(vdolive, {
       ["client", VDO_FIRST(15_001)],
       ["server", "what servers say"],
       ["client", VDO_SECOND(15_001)],
+    ]),
+    behind6("vdolive", 7000, [
+      ["client", VDO_FIRST(15_001)],
+      ["client", VDO_SECOND(15_001)],
+      ["server", "what servers say"],
     ]),
     goingOut("vdolive", "tcp", 7000, [
       ["client", VDO_FIRST(TAKEN), VDO_FIRST(OTHER)],

@@ -39,7 +39,10 @@ export type Framing =
   | { readonly by: "length"; readonly lead: readonly Match[]; readonly length: LengthPlace }
   /** One message at the very beginning, and nothing of interest behind it. */
   | { readonly by: "beginning" }
-  /** Messages at any byte, until there were so many, or so many bytes were none. */
+  /**
+   * A message at the very beginning, and behind it others at any byte, until there were so many, or so many bytes were none.
+   * What does not begin with one is another protocol, whatever is in it: a web page can have a browser send that.
+   */
   | {
       readonly by: "search";
       readonly messagesMax: number;
@@ -189,6 +192,7 @@ function measure(
         return UNREADABLE;
       for (let at = 0; at < unit.length; at++) {
         const length = lengthOf(messages, unit, at, from, dialogue);
+        if (length === UNREADABLE && words[MESSAGES_AT + side] === 0) return UNREADABLE;
         if (length === UNREADABLE) continue;
         return at === 0 ? length : pass(at, side, words);
       }
