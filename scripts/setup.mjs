@@ -32,6 +32,7 @@ export const TEST_PROGRAMS = [
   { program: "tnftp", debian: "tnftp", why: "is an FTP client of the BSDs" },
   { program: "inetutils-ftp", debian: "inetutils-ftp", why: "is another one, GNU's" },
   { program: "openssl", debian: "openssl", why: "makes an FTP server's certificate" },
+  { program: "mplayer", debian: "mplayer", why: "plays RealAudio over TCP" },
   { program: "quakestat", debian: "qstat", why: "asks Quake servers who they are" },
   { program: "tshark", debian: "tshark", why: "reads what was rewritten" },
   { program: "socat", debian: "socat", why: "holds connections over the director open" },

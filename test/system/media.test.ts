@@ -1,7 +1,9 @@
 /**
  * RealAudio, VDOLive, CU-SeeMe and Battle.net through the director, in both situations. No packaged program speaks them as their
- * modules are for (mplayer's and xine's PNA has no UDP): both ends are ours, written from the protocols' references.
+ * modules are for: both ends are ours, written from the protocols' references. mplayer plays RealAudio over TCP.
  */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Host, PORT, VIP } from "../../src/cli/demo/founding-network.ts";
@@ -86,6 +88,22 @@ describe.each([
     expect(await meet(serverB, serverB.ipv4, name, client.ipv4)).toBe(isDone);
   });
 });
+
+test.each(["the server behind a virtual address", "the player behind the director"])(
+  "mplayer, which asks for nothing but TCP: %s",
+  async (situation) => {
+    const { client, serverB, laboratory } = founding;
+    const [host, address] = situation.startsWith("the server") ? [client, VIP.ipv4] : [serverB, client.ipv4];
+    const file = join(laboratory.directory, "clip.ra");
+    // It looks at the network for ever once there is nothing more: it has to be told where to stop.
+    const mplayer = "mplayer -nocache -noconsolecontrols -nolirc -dumpstream -endpos 20kb -dumpfile";
+    const command = [...mplayer.split(" "), file, `pnm://${address}:7070/clip.ra`];
+    await host.namespace.run(command, { env: { HOME: laboratory.directory } });
+    const dump = await readFile(file, "latin1");
+    expect(dump).toHaveLength(20_480);
+    expect([...new Set(dump.match(/sound (?: \d|\d\d) /g))]).toHaveLength(45);
+  },
+);
 
 test("Diablo: a stranger joins the game of a player behind the director", async () => {
   const { client, serverB } = founding;

@@ -89,8 +89,22 @@ def pna_options(it):
         options[option] = exactly(it, length)
 
 
+def pna_over_tcp(it):
+    """For players that name no port, as mplayer: headers, a challenge, and the sound in chunks of the same connection."""
+    prop = b"PROP" + struct.pack(">I", 50) + b"\0" * 42
+    in_pieces(it, b"PNA\0" + b"\0" * 8 + b"r\0\0" + prop + b"r\0\0none" + b"\0" * 4 + b"c" * 64, 1, 5, 11, 12)
+    for number in range(PACKETS):
+        sound = b"sound %2d " % number * 50
+        it.sendall(struct.pack(">BHHHBBI", 0x5A, *[10 + len(sound)] * 2, number, 0x5A, 0x10 + number, number) + sound)
+    it.shutdown(socket.SHUT_WR)
+    while it.recv(64):  # keep-alives
+        pass
+
+
 def pna_talk(it, client, address):
     options = pna_options(it)
+    if 1 not in options:
+        return pna_over_tcp(it)
     port, robust = (struct.unpack(">H", options[key])[0] for key in (1, 7))
     again, stream = udp(address, 0), udp(address, 0)
     in_pieces(it, struct.pack(">3sHHHHHH", b"PNA", 10, 0, 0, 0, 7, again.getsockname()[1]) + b"\0" * 4, 1, 12, 14)
