@@ -6,7 +6,8 @@
  * Left out: QuakeWorld, Quake II and III, which say no addresses and need no module; the addresses in answers about players,
  * which are clients'.
  */
-import { binaryModule, type Match } from "./engine/binary-module.ts";
+import { binaryModule } from "./engine/binary-module.ts";
+import type { Match } from "./engine/binary-tables.ts";
 import type { Dialogue } from "./engine/module.ts";
 import type { Unit } from "./engine/unit.ts";
 

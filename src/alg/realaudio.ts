@@ -5,7 +5,8 @@
  *
  * A player that names no port is sent everything over TCP, and nothing has to be done. Later players speak RTSP.
  */
-import { binaryModule, type Field } from "./engine/binary-module.ts";
+import { binaryModule } from "./engine/binary-module.ts";
+import type { Field } from "./engine/binary-tables.ts";
 
 /** The player asked for UDP. */
 const UDP_WANTED = 1;

@@ -5,7 +5,8 @@
  * How the messages are framed is not known: one is at the beginning, the other is looked for at any byte. One that stands behind
  * something unknown, and whose first eight bytes are cut, can open its port but not have it changed.
  */
-import { binaryModule, type Field } from "./engine/binary-module.ts";
+import { binaryModule } from "./engine/binary-module.ts";
+import type { Field } from "./engine/binary-tables.ts";
 
 const MARKER = "VDO LIVE";
 /** The port is the low half of a word. Both messages name the same one. */

@@ -1,140 +1,30 @@
 /**
- * Modules of protocols whose fields stand at fixed places, written as tables: what a message is known by, where addresses and
- * ports stand in it, and what follows from them. Here is what reads the tables.
+ * Modules of protocols that are written as tables (binary-tables.ts). Here is what reads a message by them, and changes it.
  *
- * Big-endian unless it says otherwise; offsets count from the message's first byte. Address fields are IPv4's: over IPv6
- * they stay as they are. Left out: fields of bits, fields whose place another field says.
+ * Address fields are IPv4's: over IPv6 they stay as they are.
  */
-import type { AnnouncedProtocol, Announcement, ApplicationModule, Dialogue, Side } from "./module.ts";
-import { opposite, UNREADABLE } from "./module.ts";
+import {
+  BETWEEN_AT,
+  bigEndian,
+  fits,
+  MESSAGES_AT,
+  measure,
+  numberAt,
+  putNumber,
+  sideOf,
+} from "./binary-framing.ts";
+import type { BinaryModule, Field, Framing, Items, List, Message } from "./binary-tables.ts";
+import {
+  type AnnouncedProtocol,
+  type ApplicationModule,
+  type Dialogue,
+  opposite,
+  type Side,
+} from "./module.ts";
 import type { Unit } from "./unit.ts";
 
-/**
- * Of a dialogue's words: messages read, bytes passed over, and bytes passed over since the last message; of the client's
- * stream, then of the server's.
- */
-const MESSAGES_AT = 0;
-const PASSED_AT = 2;
-const BETWEEN_AT = 4;
 /** Longest text of an address and a port that is replaced. */
 const ENDPOINT_CHARACTERS_MAX = 255;
-
-export interface BinaryModule
-  extends Pick<ApplicationModule, "name" | "transports" | "ports" | "expectationsMax" | "begin"> {
-  /** Required with "tcp". */
-  readonly stream?: BinaryStream;
-  /** The first one of a side that fits is it. */
-  readonly messages: readonly Message[];
-}
-
-export interface BinaryStream {
-  readonly unitBytesMax: number;
-  /** Absent: what this side says does not matter. */
-  readonly client?: Framing;
-  readonly server?: Framing;
-}
-
-export type Framing =
-  /** Nothing but units that begin like this and say how long they are. */
-  | { readonly by: "length"; readonly lead: readonly Match[]; readonly length: LengthPlace }
-  /** One message at the very beginning, and nothing of interest behind it. */
-  | { readonly by: "beginning" }
-  /**
-   * A message at the very beginning, and behind it others at any byte, until there were so many, or so many bytes were none.
-   * What does not begin with one is another protocol, whatever is in it: a web page can have a browser send that.
-   */
-  | {
-      readonly by: "search";
-      readonly messagesMax: number;
-      readonly bytesMax: number;
-      /**
-       * Behind bytes that are none, fewer than this do not wait for more, although a message might begin like this: almost
-       * anything would wait, and its sender might say no more before it is answered.
-       */
-      readonly beginningBytes: number;
-    };
-
-export interface NumberPlace {
-  readonly at: number;
-  readonly bytes: 1 | 2 | 4;
-  readonly order?: "little";
-}
-
-export interface LengthPlace extends NumberPlace {
-  /** What the number leaves out. Default: 0. */
-  readonly plus?: number;
-}
-
-export type Match =
-  /** A number, of which only the bits of the mask count. Default: all. */
-  | (NumberPlace & { readonly is: number; readonly mask?: number })
-  | (NumberPlace & { readonly atMost: number })
-  /** It is the message's own length; of a mask's bits. */
-  | (NumberPlace & { readonly isLength: true; readonly mask?: number })
-  /** Capitals stand for both. */
-  | { readonly at: number; readonly text: string };
-
-export interface Message {
-  readonly from: Side | "either";
-  readonly match: readonly Match[];
-  /** Bits of the dialogue's memory: that must be set, and that it sets. */
-  readonly needs?: number;
-  readonly notes?: number;
-  /** In a stream framed by its messages: how long it is. With `items`: as far as they go. */
-  readonly bytes?: number;
-  readonly items?: Items;
-  readonly list?: List;
-  readonly fields?: readonly Field[];
-  /** Where its length stands, which is repaired when it changes. */
-  readonly lengthAt?: NumberPlace;
-  /** What no table says; comes last. */
-  follow?(unit: Unit, dialogue: Dialogue): void;
-}
-
-/** A run of items: id, length, data. */
-export interface Items {
-  readonly at: number;
-  readonly idBytes: 1 | 2;
-  readonly lengthBytes: 1 | 2;
-  /** Id of the last one, which has neither length nor data. */
-  readonly endId: number;
-  /** By id; offsets count from the data. */
-  readonly fields: Readonly<Record<number, readonly Field[]>>;
-}
-
-/** Records of the same shape, one behind the other. */
-export interface List {
-  readonly count: NumberPlace;
-  readonly at: number;
-  /** Of a record, up to its texts. */
-  readonly bytes: number;
-  /** Texts with a NUL each at the record's end. Default: none. */
-  readonly texts?: number;
-  /** Offsets count from the record. */
-  readonly fields: readonly Field[];
-}
-
-export type Field =
-  | {
-      readonly is: "address";
-      readonly at: number;
-      /** Who is meant: whoever says it, whoever it is said to, or either of them. Somebody else's address stays. */
-      readonly of: "sender" | "receiver" | "either";
-      /** The port that belongs to it, 16 bits: of this connection, or of what was announced over a protocol. */
-      readonly portAt?: number;
-      readonly portOf?: AnnouncedProtocol;
-    }
-  | (NumberPlace & {
-      readonly is: "port";
-      /** Whose it is, where something is going to come to. 0 is no port. */
-      readonly listener: Side;
-      readonly protocol: AnnouncedProtocol;
-      readonly announcement?: Omit<Announcement, "protocol" | "port">;
-      /** Bits to set in the dialogue's memory. */
-      readonly notes?: number;
-    })
-  /** The sender's address and port as text with a NUL behind it, whatever stands there. */
-  | { readonly is: "endpoint"; readonly at: number };
 
 export function binaryModule(description: BinaryModule): ApplicationModule {
   const { stream, messages, ...rest } = description;
@@ -161,144 +51,6 @@ export function binaryModule(description: BinaryModule): ApplicationModule {
       if (message !== undefined) readMessage(message, unit, from, dialogue);
     },
   };
-}
-
-// Framing
-
-function measure(
-  framing: Framing | undefined,
-  messages: readonly Message[],
-  unit: Unit,
-  from: Side,
-  dialogue: Dialogue,
-): number {
-  const { words } = dialogue;
-  const side = sideOf(from);
-  switch (framing?.by) {
-    case undefined:
-      return UNREADABLE;
-    case "length": {
-      const fit = allFit(framing.lead, unit, 0);
-      if (fit === "no") return UNREADABLE;
-      const { at, bytes, plus = 0 } = framing.length;
-      const length = numberAt(unit, framing.length, 0) + plus;
-      if (fit === "perhaps" || at + bytes > unit.length) return 0;
-      return length < at + bytes ? UNREADABLE : length;
-    }
-    case "beginning":
-      return words[MESSAGES_AT + side]! > 0 ? UNREADABLE : lengthOf(messages, unit, 0, from, dialogue);
-    case "search": {
-      if (words[MESSAGES_AT + side]! >= framing.messagesMax || words[PASSED_AT + side]! >= framing.bytesMax)
-        return UNREADABLE;
-      for (let at = 0; at < unit.length; at++) {
-        const length = lengthOf(messages, unit, at, from, dialogue);
-        if (length === UNREADABLE && words[MESSAGES_AT + side] === 0) return UNREADABLE;
-        if (length === UNREADABLE) continue;
-        return at === 0 ? length : pass(at, side, words);
-      }
-      return pass(unit.length, side, words);
-    }
-  }
-}
-
-function pass(bytes: number, side: number, words: Int32Array): number {
-  words[PASSED_AT + side]! += bytes;
-  words[BETWEEN_AT + side]! += bytes;
-  return -bytes;
-}
-
-const sideOf = (from: Side): number => (from === "client" ? 0 : 1);
-
-/** @returns bytes of the message that begins here; 0: cannot be told yet; UNREADABLE: none does */
-function lengthOf(
-  messages: readonly Message[],
-  unit: Unit,
-  at: number,
-  from: Side,
-  dialogue: Dialogue,
-): number {
-  let length = UNREADABLE;
-  for (const message of messages) {
-    const fit = fits(message, unit, at, from, dialogue);
-    if (fit === "no") continue;
-    if (fit === "perhaps") length = 0;
-    else return message.items === undefined ? (message.bytes ?? UNREADABLE) : endOf(message.items, unit, at);
-  }
-  return length;
-}
-
-/** @returns bytes up to the end of the last item; 0: it is not there yet */
-function endOf({ at: first, idBytes, lengthBytes, endId }: Items, unit: Unit, from: number): number {
-  for (let at = first; ; ) {
-    const id = bigEndian(unit, from + at, idBytes);
-    if (id === endId) return at + idBytes;
-    const length = bigEndian(unit, from + at + idBytes, lengthBytes);
-    if (length < 0) return 0;
-    at += idBytes + lengthBytes + length;
-  }
-}
-
-// Matching
-
-type Fit = "yes" | "no" | "perhaps";
-
-function fits(
-  { from: whose, match, needs = 0 }: Message,
-  unit: Unit,
-  at: number,
-  from: Side,
-  { memory }: Dialogue,
-): Fit {
-  if ((whose !== "either" && whose !== from) || (memory & needs) !== needs) return "no";
-  return allFit(match, unit, at);
-}
-
-function allFit(matches: readonly Match[], unit: Unit, from: number): Fit {
-  let fit: Fit = "yes";
-  for (const match of matches) {
-    const one = matchFits(match, unit, from);
-    if (one === "no") return "no";
-    if (one === "perhaps") fit = "perhaps";
-  }
-  return fit;
-}
-
-function matchFits(match: Match, unit: Unit, from: number): Fit {
-  const at = from + match.at;
-  if ("text" in match) {
-    const there = Math.max(0, Math.min(match.text.length, unit.length - at));
-    if (!unit.beginsLike(match.text, at, there)) return "no";
-    return there === match.text.length ? "yes" : "perhaps";
-  }
-  const { bytes, order } = match;
-  if (at + bytes > unit.length && !("is" in match)) return "perhaps";
-  if ("atMost" in match) return numberAt(unit, match, from) <= match.atMost ? "yes" : "no";
-  const { mask = -1 } = match;
-  if ("isLength" in match)
-    return ((numberAt(unit, match, from) & mask) | 0) === unit.length - from ? "yes" : "no";
-  for (let i = 0; i < bytes && at + i < unit.length; i++) {
-    const shift = 8 * (order === "little" ? i : bytes - 1 - i);
-    if (((unit.u8(at + i) ^ (match.is >>> shift)) & (mask >>> shift) & 0xff) !== 0) return "no";
-  }
-  return at + bytes <= unit.length ? "yes" : "perhaps";
-}
-
-/** -1: beyond the end */
-function numberAt(unit: Unit, { at, bytes, order }: NumberPlace, from: number): number {
-  if (order === undefined || bytes === 1) return bigEndian(unit, from + at, bytes);
-  return bytes === 2 ? unit.u16le(from + at) : unit.u32le(from + at);
-}
-
-function bigEndian(unit: Unit, at: number, bytes: 1 | 2 | 4): number {
-  if (bytes === 1) return unit.u8(at);
-  return bytes === 2 ? unit.u16(at) : unit.u32(at);
-}
-
-function putNumber(unit: Unit, { at, bytes, order }: NumberPlace, from: number, value: number): void {
-  const to = from + at;
-  if (bytes === 1) unit.put8(to, value);
-  else if (bytes === 2) order === undefined ? unit.put16(to, value) : unit.put16le(to, value);
-  else order === undefined ? unit.put32(to, value) : unit.put32le(to, value);
 }
 
 // What a message says
