@@ -34,7 +34,6 @@ export const TEST_PROGRAMS = [
   { program: "openssl", debian: "openssl", why: "makes an FTP server's certificate" },
   { program: "mplayer", debian: "mplayer", why: "plays RealAudio over TCP" },
   { program: "quakestat", debian: "qstat", why: "asks Quake servers who they are" },
-  { program: "tshark", debian: "tshark", why: "reads what was rewritten" },
   { program: "socat", debian: "socat", why: "holds connections over the director open" },
   { program: "ngircd", debian: "ngircd", why: "is an IRC server" },
   { program: "weechat-headless", debian: "weechat-headless", why: "is an IRC client" },
