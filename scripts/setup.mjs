@@ -38,6 +38,8 @@ export const TEST_PROGRAMS = [
   { program: "nmbd", debian: "samba", why: "is a NetBIOS name server behind the director, and outside" },
   { program: "nmblookup", debian: "samba-common-bin", why: "asks it" },
   { program: "nbtscan", debian: "nbtscan", why: "asks it as well" },
+  { program: "mplayer", debian: "mplayer", why: "plays RealAudio over TCP" },
+  { program: "quakestat", debian: "qstat", why: "asks Quake servers who they are" },
   { program: "socat", debian: "socat", why: "holds connections over the director open" },
   { program: "ngircd", debian: "ngircd", why: "is an IRC server" },
   { program: "weechat-headless", debian: "weechat-headless", why: "is an IRC client" },

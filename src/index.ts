@@ -17,6 +17,13 @@ export {
   seconds,
 } from "./base/environment.ts";
 export { seededRandom } from "./base/seeded-random.ts";
+export type {
+  ApplicationModuleExports,
+  ModuleAnnouncement,
+  ModuleDialogue,
+  ModuleLineRule,
+  ModuleSide,
+} from "./control/application-plugin.ts";
 export { type Config, type ConfigResult, parseConfig } from "./control/config/config.ts";
 export { type ConfigIssue, formatIssue } from "./control/config/issue.ts";
 export { DirectorControl } from "./control/director-control.ts";

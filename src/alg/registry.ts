@@ -1,6 +1,8 @@
 /** Every application module there is. */
 import type { ApplicationsFactory } from "../nat/contracts/application.ts";
 import { amanda } from "./amanda.ts";
+import { cuseeme } from "./cuseeme.ts";
+import { diablo } from "./diablo.ts";
 import { applicationsOf } from "./engine/engine.ts";
 import type { ApplicationModule, Transport } from "./engine/module.ts";
 import { ftp } from "./ftp.ts";
@@ -10,6 +12,9 @@ import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { mgcp } from "./mgcp.ts";
 import { netbios } from "./netbios.ts";
+import { TRIGGER_MODULES } from "./presets.ts";
+import { quake } from "./quake.ts";
+import { realaudio } from "./realaudio.ts";
 import { rpc } from "./rpc.ts";
 import { rtsp } from "./rtsp.ts";
 import { sane } from "./sane.ts";
@@ -17,9 +22,12 @@ import { sip } from "./sip/sip.ts";
 import { skinny } from "./skinny.ts";
 import { snmp } from "./snmp.ts";
 import { tns } from "./tns.ts";
+import { vdolive } from "./vdolive.ts";
 
 const MODULES: readonly ApplicationModule[] = [
   amanda,
+  cuseeme,
+  diablo,
   ftp,
   h245,
   h323,
@@ -27,6 +35,8 @@ const MODULES: readonly ApplicationModule[] = [
   irc,
   mgcp,
   netbios,
+  quake,
+  realaudio,
   rpc,
   rtsp,
   sane,
@@ -34,6 +44,8 @@ const MODULES: readonly ApplicationModule[] = [
   skinny,
   snmp,
   tns,
+  vdolive,
+  ...TRIGGER_MODULES,
 ];
 
 export const APPLICATION_NAMES: readonly string[] = MODULES.map(({ name }) => name);

@@ -13,10 +13,11 @@ const read = (path: string): string => readFileSync(new URL(path, ROOT), "utf8")
 const CONFIGURATION = read("docs/configuration.md");
 const MANAGEMENT = read("docs/management.md");
 
-const blocks = ["README.md", "docs/configuration.md", "docs/management.md"].flatMap((file) =>
-  [...read(file).matchAll(/^```yaml\n([\s\S]*?)^```/gm)].map(
-    (match, at) => [`${file}, ${at + 1}`, match[1]!] as const,
-  ),
+const blocks = ["README.md", "docs/configuration.md", "docs/management.md", "docs/modules.md"].flatMap(
+  (file) =>
+    [...read(file).matchAll(/^```yaml\n([\s\S]*?)^```/gm)].map(
+      (match, at) => [`${file}, ${at + 1}`, match[1]!] as const,
+    ),
 );
 const examples = readdirSync(new URL("examples/", ROOT), { recursive: true, encoding: "utf8" })
   .filter((path) => path.endsWith(".yaml"))
@@ -25,6 +26,11 @@ const examples = readdirSync(new URL("examples/", ROOT), { recursive: true, enco
 it.each([...blocks, ...examples])("%s is a valid configuration", (name, text) => {
   const result = parseConfig(text);
   expect(result.ok ? [] : result.issues.map((issue) => formatIssue(name, "error", issue))).toEqual([]);
+});
+
+it("the module in docs/modules.md is the example that is tested", () => {
+  const code = /^```ts\n([\s\S]*?)^```/m.exec(read("docs/modules.md"))![1]!;
+  expect(read("docs/examples/toy.ts")).toContain(code);
 });
 
 interface Schema {

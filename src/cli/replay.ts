@@ -6,6 +6,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Command } from "commander";
+import { Engine } from "../alg/engine/engine.ts";
+import { triggerModule } from "../alg/engine/trigger.ts";
 import { APPLICATIONS } from "../alg/registry.ts";
 import { milliseconds } from "../base/environment.ts";
 import { seededRandom } from "../base/seeded-random.ts";
@@ -116,6 +118,9 @@ function makeDirector(config: Config, ownAddresses: readonly string[]): Director
     hopChange: -1,
     now: milliseconds(0),
   });
+  for (const one of config.applications)
+    if (one.kind === "trigger" && director.applications instanceof Engine)
+      director.applications.define(triggerModule(one.trigger));
   for (const service of config.director.services) director.addService(service);
   for (const text of ownAddresses) {
     const address = parseAddress(text);

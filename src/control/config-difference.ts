@@ -26,6 +26,7 @@ export function withFixedPart(wanted: Config, running: Config): Config {
     host: { ...wanted.host, ...host },
     fastPath: running.fastPath,
     schedulerPlugins: wanted.schedulerPlugins,
+    applications: wanted.applications,
   };
 }
 
@@ -44,7 +45,7 @@ export function changedPaths({ director: before }: Config, { director: after }: 
   const settings = (Object.keys(after.settings) as (keyof typeof after.settings)[]).filter(
     (key) => !isDeepStrictEqual(before.settings[key], after.settings[key]),
   );
-  const rules = (["marks", "masquerade"] as const).filter(
+  const rules = (["marks", "masquerade", "applications"] as const).filter(
     (key) => !isDeepStrictEqual(before[key], after[key]),
   );
   return [...settings.map((key) => SETTING_PATHS[key]), ...rules];

@@ -27,6 +27,7 @@ import type { Log } from "./log.ts";
 import { manualChanges } from "./manual-changes.ts";
 import { restoreLayers, writeManualFile } from "./manual-file.ts";
 import { NOTHING_MANUAL } from "./manual-layer.ts";
+import type { OwnApplicationCode } from "./own-applications.ts";
 import type { PluginCode } from "./scheduler-plugin.ts";
 import { SyncDaemons } from "./sync-daemons.ts";
 import { NOTHING_DRAINS } from "./territory.ts";
@@ -88,7 +89,11 @@ export class Daemon {
    * @param manualFile - where changes made by hand are kept
    * @throws DaemonError
    */
-  static async start({ config: file, plugins }: Loaded, log: Log, manualFile: string): Promise<Daemon> {
+  static async start(
+    { config: file, plugins, applications }: Loaded,
+    log: Log,
+    manualFile: string,
+  ): Promise<Daemon> {
     const layers = attempt(() => {
       return restoreLayers(makeLayers(file.director, schedulerNames(file)), manualFile, log);
     });
@@ -111,7 +116,7 @@ export class Daemon {
       );
       const daemon = new Daemon(file, layers, manualFile, log, host, device, processors.loop);
       try {
-        await daemon.#begin(plugins);
+        await daemon.#begin(plugins, applications);
         return daemon;
       } catch (error) {
         const end = await daemon.#thread.stop();
@@ -160,9 +165,10 @@ export class Daemon {
     });
   }
 
-  async #begin(plugins: readonly PluginCode[]): Promise<void> {
+  async #begin(plugins: readonly PluginCode[], applications: readonly OwnApplicationCode[]): Promise<void> {
     this.#thread.onWarning = (message) => this.#log("warning", message);
     await this.#thread.request("useSchedulers", plugins);
+    await this.#thread.request("useApplications", applications);
     await this.#thread.request("apply", this.#layers.effective);
     this.#host.apply(this.config, NOTHING_DRAINS);
     await this.#thread.request("setPaths", this.#host.paths(this.config, NOTHING_DRAINS));
@@ -255,7 +261,7 @@ export class Daemon {
    * @throws DaemonError, nothing changed, when this host is not fit for it, or it excludes what was changed by hand.
    */
   reload(
-    { config: wanted, plugins }: Loaded,
+    { config: wanted, plugins, applications }: Loaded,
     options: { readonly discardEdits?: boolean } = {},
   ): Promise<ReloadResult> {
     return this.#enqueue(async () => {
@@ -274,6 +280,7 @@ export class Daemon {
       }
       refuseUnfitHost(this.#host, effectiveConfig(file, layers), this.#log);
       await this.#thread.request("useSchedulers", plugins);
+      await this.#thread.request("useApplications", applications);
       const changes = await this.#run(file, layers);
       this.#announce();
       const settings = changedPaths(before, this.config);

@@ -8,6 +8,7 @@ import type { DirectorConfig, ServiceKey } from "../nat/configuration.ts";
 import type { SyncCounters, SyncPart, SyncRole } from "../sync/director-sync.ts";
 import type { Change } from "./director-control.ts";
 import type { ConnectionStatus, DirectorStatus } from "./director-status.ts";
+import type { OwnApplicationCode } from "./own-applications.ts";
 import type { PluginCode } from "./scheduler-plugin.ts";
 import type { TraceFilter } from "./trace-filter.ts";
 
@@ -83,6 +84,8 @@ export interface DrainingAddresses {
 export interface DatapathRequests {
   /** These schedulers of the user's own, and no others, from the next `apply` on; those at work begin anew if changed. */
   useSchedulers: { params: readonly PluginCode[]; result: unknown };
+  /** These application modules of the user's own, and no others, for connections from now on. */
+  useApplications: { params: readonly OwnApplicationCode[]; result: unknown };
   /** Make what runs what this says. The settings' limits (DirectorLimits) are those of the start. */
   apply: { params: DirectorConfig; result: Change[] };
   draining: { params: undefined; result: DrainingAddresses };

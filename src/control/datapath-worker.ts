@@ -4,6 +4,7 @@
  */
 import { getRandomValues } from "node:crypto";
 import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { Engine } from "../alg/engine/engine.ts";
 import { APPLICATIONS } from "../alg/registry.ts";
 import { type Milliseconds, milliseconds } from "../base/environment.ts";
 import { PacketLoop } from "../datapath/tun/loop.ts";
@@ -25,16 +26,17 @@ import type {
 } from "./datapath-protocol.ts";
 import { DirectorControl } from "./director-control.ts";
 import { FastPath } from "./fast-path.ts";
+import { OwnApplications } from "./own-applications.ts";
 import { PacketTrace } from "./packet-trace.ts";
-import { SandboxEngine } from "./scheduler-plugin-sandbox.ts";
+import { SandboxEngine } from "./sandbox.ts";
 import { SchedulerPlugins } from "./scheduler-plugins.ts";
 
 const { port, data } = workerData as { readonly port: MessagePort; readonly data: DatapathThreadData };
 const report = (message: DatapathReport): void => port.postMessage(message);
 
 if (data.processor !== undefined) stayOn(data.processor); // refused: slower, no less right
-// Made now, whether or not there are plug-ins, because later there is no event loop for it. It reserves gigabytes of
-// address space (not memory): where those are limited, there are no schedulers of one's own.
+// Made now, whether or not there are modules, because later there is no event loop for it. It reserves gigabytes of
+// address space (not memory): where those are limited, there are no schedulers and no application modules of one's own.
 const engine = await SandboxEngine.load().catch(() => undefined);
 const plugins = engine && new SchedulerPlugins(engine, (message) => report({ kind: "warning", message }));
 const director = new Director({
@@ -45,6 +47,10 @@ const director = new Director({
   hopChange: 1,
   now: milliseconds(performance.now()),
 });
+const ownApplications =
+  director.applications instanceof Engine
+    ? new OwnApplications(director.applications, engine, (message) => report({ kind: "warning", message }))
+    : undefined;
 const control = new DirectorControl(director);
 const sync = new DirectorSync(director, (message) => report({ kind: "sync", message }));
 const datapath = new TunDatapath({ ...data.device, close: () => {} }); // the main thread closes what it opened
@@ -91,6 +97,7 @@ const HANDLERS: Handlers = {
     else if (code.length > 0)
       throw new Error("Cannot use schedulers of your own: too little address space for them (ulimit -v)");
   },
+  useApplications: (code) => ownApplications?.use(code),
   apply: (config) => control.apply(config),
   draining: () => control.draining(),
   setPaths,

@@ -1,6 +1,11 @@
 /** What IPVS accepts of an edit, with its errors; and what else a user-space NAT director cannot do. */
 import { transportsOf } from "../alg/registry.ts";
-import { REMOVAL_POLICIES, type ServiceConfig, type ServiceKey } from "../nat/configuration.ts";
+import {
+  type OwnApplication,
+  REMOVAL_POLICIES,
+  type ServiceConfig,
+  type ServiceKey,
+} from "../nat/configuration.ts";
 import { isSameService, nameOf } from "../nat/virtual-service.ts";
 import { parseAddress as parseIp } from "../wire/address.ts";
 import { type AddressFamily, MARK_MAX, parseAddress } from "./config/endpoint.ts";
@@ -64,6 +69,7 @@ function checkedAddress(attempt: string, text: string): string {
  * Judge a service as it would be, among the others.
  * @param schedulers - names that can be asked for
  * @param others - services that run; one with the same key is left out of account
+ * @param applications - modules besides the built-in ones
  * @throws EditRefusal: ENOENT for an unknown scheduler or engine, EEXIST for a range that overlaps, else EINVAL
  */
 export function checkService(
@@ -71,6 +77,7 @@ export function checkService(
   service: ServiceAttributes,
   schedulers: readonly string[],
   others: readonly ServiceConfig[],
+  applications: readonly OwnApplication[] = [],
 ): void {
   const { protocol, scheduler, persistence, isOnePacket, removal, fullNat, proxyProtocol, app } = service;
   const require = (isMet: boolean, code: EditErrorCode, problem: string): void => {
@@ -101,7 +108,11 @@ export function checkService(
   require(!isOnePacket ||
     fullNat === undefined, "EINVAL", "one-packet scheduling and FullNAT exclude each other");
   require(!proxyProtocol || protocol === "tcp", "EINVAL", "the PROXY protocol is for TCP services only");
-  const transports = app === undefined ? undefined : transportsOf(app);
+  const transports =
+    app === undefined
+      ? undefined
+      : (transportsOf(app) ?? applications.find(({ name }) => name === app)?.transports);
+  require(!app || transports !== undefined, "EINVAL", `there is no application module ${describeValue(app)}`);
   require(protocol === "fwmark" ||
     transports === undefined ||
     transports.includes(

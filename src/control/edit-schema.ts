@@ -1,9 +1,8 @@
 /**
  * The shape of edits as they come from outside, value by value; whether they can be made is judged in layer-edit.ts. Names of
- * schedulers and engines, weights and thresholds are judged there too, because IPVS has errors of its own for them.
+ * schedulers, modules and engines, weights and thresholds are judged there too, because IPVS has errors of its own for them.
  */
 import * as z from "zod";
-import { APPLICATION_NAMES } from "../alg/registry.ts";
 import { seconds } from "../base/environment.ts";
 import { REMOVAL_POLICIES, SCHEDULER_FLAGS } from "../nat/configuration.ts";
 import { PASSIVE_RANGES_MAX, PROGRAMS_MAX } from "./config/application-schema.ts";
@@ -50,7 +49,7 @@ export const serviceValuesShape = {
     clients: choice(["all", "servers"], "Whose connections."),
   }).optional(),
   proxyProtocol: choice(["v2"], "Version.").optional(),
-  app: choice(APPLICATION_NAMES, "Module.").optional(),
+  app: text.optional(),
   appOptions: record({
     passivePorts: list(
       record({ server: text.optional(), first: number, last: number }),

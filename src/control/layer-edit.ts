@@ -151,7 +151,7 @@ function addService(layers: Layers, service: ServiceAttributes, since: string): 
   const { key, file, current } = place;
   if (current !== undefined) throw new EditRefusal("EEXIST", `${attempt}: it exists`);
   const values = serviceValues({ ...applicationOf(service), ...withoutAbsent(service) } as ServiceAttributes);
-  checkService(attempt, { ...key, ...values }, layers.schedulers, services);
+  checkService(attempt, { ...key, ...values }, layers.schedulers, services, layers.file.applications);
   if (services.length >= SERVICES_MAX) {
     throw new EditRefusal("EINVAL", `${attempt}: ${tooMany("services", services.length + 1, SERVICES_MAX)}`);
   }
@@ -181,7 +181,13 @@ function editService(layers: Layers, service: ServiceAttributes, since: string):
   if (values.lastPort !== lastPort) {
     throw new EditRefusal("EINVAL", `${attempt}: its ports cannot change; delete it and add it again`);
   }
-  checkService(attempt, { ...key, ...values }, layers.schedulers, layers.effective.services);
+  checkService(
+    attempt,
+    { ...key, ...values },
+    layers.schedulers,
+    layers.effective.services,
+    layers.file.applications,
+  );
   if (isDeepStrictEqual(values, serviceValues(current))) return layers;
   const isAdded = manual.own?.kind === "added" && !(file && isEmpty(serviceDifference(file, values)));
   const own = isAdded ? ({ kind: "added", values, since } as const) : file && changed(file, values, since);

@@ -92,7 +92,8 @@ export function conflicts({ manual, effective, schedulers }: Layers): string[] {
     const service = services.find((one) => isSameService(one, key));
     if (service === undefined) continue;
     const attempt = `Cannot keep service ${serviceText(key)} as changed by hand`;
-    if (own !== undefined) collect(() => checkService(attempt, service, schedulers, services));
+    if (own !== undefined)
+      collect(() => checkService(attempt, service, schedulers, services, effective.applications));
     const { length } = service.destinations;
     if (length > SERVERS_PER_SERVICE_MAX) {
       problems.push(`${attempt}: ${tooMany("servers", length, SERVERS_PER_SERVICE_MAX)}`);

@@ -2,15 +2,14 @@
  * Reads users' scheduler modules, JavaScript or TypeScript, and tries them before the director depends on them: a mistake
  * in a module is a mistake in the configuration.
  */
-import { readFileSync } from "node:fs";
 import { milliseconds } from "../base/environment.ts";
 import { Flow, Protocol } from "../wire/flow.ts";
 import type { SchedulerPlugin } from "./config/config.ts";
+import { readModule, reasonOf } from "./module-file.ts";
+import { SandboxEngine } from "./sandbox.ts";
 import type { PluginCode } from "./scheduler-plugin.ts";
 import { NO_SERVER } from "./scheduler-plugin-guest.ts";
-import { SandboxEngine, type SandboxServer } from "./scheduler-plugin-sandbox.ts";
-
-const MODULE_BYTES_MAX = 256 * 1024;
+import { type SandboxServer, SchedulerSandbox } from "./scheduler-plugin-sandbox.ts";
 
 /** What cannot be used, and why. */
 export interface PluginMistake extends SchedulerPlugin {
@@ -31,30 +30,19 @@ export async function readSchedulerPlugins(files: readonly SchedulerPlugin[]): P
   const engine = await SandboxEngine.load();
   for (const { name, file } of files) {
     try {
-      const plugin = { name, file, code: await codeOf(file) };
+      const plugin = { name, file, code: await readModule(file) };
       tryOut(engine, plugin);
       plugins.push(plugin);
     } catch (error) {
-      mistakes.push({ name, file, message: messageOf(error) });
+      mistakes.push({ name, file, message: reasonOf(error) });
     }
   }
   return { plugins, mistakes };
 }
 
-async function codeOf(file: string): Promise<string> {
-  const bytes = readFileSync(file);
-  if (bytes.length > MODULE_BYTES_MAX)
-    throw new RangeError(`it has ${bytes.length} bytes, expected at most ${MODULE_BYTES_MAX}`);
-  const text = bytes.toString("utf8");
-  if (!/\.[cm]?ts$/.test(file)) return text;
-  // As Node does it: types become blanks, so lines and columns in messages stay right.
-  const { transformSync } = await import("@swc/wasm-typescript");
-  return transformSync(text, { mode: "strip-only", module: true, filename: file }).code;
-}
-
 /** @throws SandboxError */
 function tryOut(engine: SandboxEngine, plugin: PluginCode): void {
-  const sandbox = engine.open(plugin, 1, []);
+  const sandbox = SchedulerSandbox.open(engine, plugin, 1, []);
   try {
     sandbox.arrange(TRIAL_SERVERS);
     const index = sandbox.pick(TRIAL_SERVERS, TRIAL_FLOW, milliseconds(0));
@@ -74,10 +62,3 @@ TRIAL_FLOW.words[0] = 0xc6336401 | 0;
 TRIAL_FLOW.words[4] = 0xcb007101 | 0;
 TRIAL_FLOW.sourcePort = 40_000;
 TRIAL_FLOW.destinationPort = 80;
-
-/** swc throws objects and texts of its own. */
-function messageOf(thrown: unknown): string {
-  if (typeof thrown === "string") return thrown;
-  const { message } = thrown as { readonly message?: unknown };
-  return typeof message === "string" ? message : String(thrown);
-}

@@ -5,13 +5,13 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { SchedulerRig, schedulerContract } from "../../test/contract/scheduler.ts";
 import { testBook } from "../../test/support/replayed.ts";
+import { SANDBOXES_MAX, SandboxEngine } from "./sandbox.ts";
 import { readSchedulerPlugins } from "./scheduler-plugin-file.ts";
-import { SANDBOXES_MAX, SandboxEngine } from "./scheduler-plugin-sandbox.ts";
 import { FAILURES_MAX, SchedulerPlugins } from "./scheduler-plugins.ts";
 
 const EXAMPLE = fileURLToPath(new URL("../../docs/examples/slow-start.ts", import.meta.url));
 /** What each takes at a pick. */
-const HOARDERS = [175, 397];
+const HOARDERS = [178, 402];
 const engine = await SandboxEngine.load();
 const engineOfExample = await SandboxEngine.load();
 const example = await readSchedulerPlugins([{ name: "slow-start", file: EXAMPLE }]);

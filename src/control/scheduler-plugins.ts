@@ -10,9 +10,10 @@ import { isEligible } from "../schedulers/selection.ts";
 import { weightedLeastConnection } from "../schedulers/weighted-least-connection.ts";
 import { formatAddress } from "../wire/address.ts";
 import type { Flow } from "../wire/flow.ts";
+import { type SandboxEngine, SandboxError } from "./sandbox.ts";
 import type { PluginCode } from "./scheduler-plugin.ts";
 import { NOBODY } from "./scheduler-plugin-guest.ts";
-import { type Sandbox, type SandboxEngine, SandboxError } from "./scheduler-plugin-sandbox.ts";
+import { SchedulerSandbox } from "./scheduler-plugin-sandbox.ts";
 
 /** Failed picks of one service after which its module is not asked again. */
 export const FAILURES_MAX = 100;
@@ -73,7 +74,7 @@ class PluginScheduler implements Scheduler {
   readonly #host: Host;
   readonly #fallback = weightedLeastConnection();
   /** Undefined: it was given up. */
-  #sandbox: Sandbox | undefined;
+  #sandbox: SchedulerSandbox | undefined;
   #plugin: PluginCode;
   #firstFailure = "";
   #isStale = true;
@@ -103,7 +104,12 @@ class PluginScheduler implements Scheduler {
     this.#isStale = true;
     this.failureCount = 0;
     try {
-      this.#sandbox = this.#host.engine.open(plugin, this.#context.randomU32(), this.#context.flags);
+      this.#sandbox = SchedulerSandbox.open(
+        this.#host.engine,
+        plugin,
+        this.#context.randomU32(),
+        this.#context.flags,
+      );
     } catch (error) {
       this.#fail(error, true);
     }

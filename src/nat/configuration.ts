@@ -40,6 +40,12 @@ export type RemovalPolicy = (typeof REMOVAL_POLICIES)[number];
 /** Of an application module, for protocols that have addresses in their payload. Which there are is for `alg/` to say. */
 export type ApplicationName = string;
 
+/** A module of the operator's own, as far as those who name it have to know it. */
+export interface OwnApplication {
+  readonly name: ApplicationName;
+  readonly transports: readonly ServiceProtocol[];
+}
+
 /** What a service or a masquerade rule may tell its module; every module obeys only what it knows. */
 export interface ApplicationOptions {
   /** ftp: ports of passive transfers that go to the server of the control connection once that one is encrypted. */
@@ -245,5 +251,7 @@ export interface DirectorConfig {
   readonly services: readonly ServiceConfig[];
   readonly marks: readonly MarkRule[];
   readonly masquerade: readonly MasqueradeRule[];
+  /** Modules besides the built-in ones that services and rules may name. Default: none. */
+  readonly applications?: readonly OwnApplication[];
   readonly settings: DirectorSettings;
 }

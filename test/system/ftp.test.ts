@@ -44,8 +44,8 @@ async function start(host: Host, name: string): Promise<void> {
 
 const counters = async (): Promise<Record<string, number>> => {
   const { stdout } = await founding.daemon.vsnat("status", "--json");
-  const status = JSON.parse(stdout) as { applications: { counters: Record<string, number> }[] };
-  return status.applications[0]!.counters;
+  const status = JSON.parse(stdout) as { applications: { name: string; counters: Record<string, number> }[] };
+  return status.applications.find(({ name }) => name === "ftp")!.counters;
 };
 
 beforeAll(async () => {

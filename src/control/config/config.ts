@@ -6,8 +6,10 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type * as z from "zod";
+import { UNKNOWN_PROTOCOLS } from "../../alg/presets.ts";
+import { APPLICATION_NAMES } from "../../alg/registry.ts";
 import type { HostConfig } from "../../datapath/tun/host/host-config.ts";
-import type { DirectorConfig, ServiceConfig } from "../../nat/configuration.ts";
+import type { DirectorConfig, OwnApplication, ServiceConfig } from "../../nat/configuration.ts";
 import { DEFAULT_TIMEOUTS, IPVS_TIMEOUTS } from "../../nat/timeouts.ts";
 import { SCHEDULERS } from "../../schedulers/registry.ts";
 import type { FastPathMode } from "../datapath-protocol.ts";
@@ -15,6 +17,7 @@ import { defaultPort } from "./endpoint.ts";
 import { type ConfigIssue, describeValue, type PathSegment } from "./issue.ts";
 import { nearest } from "./nearest.ts";
 import { addressesOf, type PoolValue } from "./network.ts";
+import { type OwnApplicationDefinition, ownApplicationNames } from "./own-application-schema.ts";
 import { recordOf } from "./raw.ts";
 import { checkRelations } from "./relations.ts";
 import { pluginNames } from "./scheduler-schema.ts";
@@ -34,6 +37,8 @@ export interface Config {
   readonly host: HostConfig;
   readonly fastPath: FastPathMode;
   readonly schedulerPlugins: readonly SchedulerPlugin[];
+  /** Application modules of the user's own. */
+  readonly applications: readonly OwnApplicationDefinition[];
 }
 
 export type ConfigResult =
@@ -52,8 +57,11 @@ export type ConfigResult =
 
 const BUILT_IN_SCHEDULERS = Object.keys(SCHEDULERS);
 
-/** The schema with the schedulers this build has. */
-export const configSchema = configFileSchema(BUILT_IN_SCHEDULERS);
+/** With those of which a file has to say more. */
+const NAMED_APPLICATIONS = [...APPLICATION_NAMES, ...Object.keys(UNKNOWN_PROTOCOLS)];
+
+/** The schema with the schedulers and application modules this build has. */
+export const configSchema = configFileSchema(BUILT_IN_SCHEDULERS, NAMED_APPLICATIONS);
 
 /**
  * Read and judge the text of a configuration file.
@@ -64,7 +72,11 @@ export function parseConfig(text: string, directory = "."): ConfigResult {
   const parsed = source.parse();
   if ("issues" in parsed) return { ok: false, issues: inOrder(parsed.issues), warnings: [] };
   const plugins = pluginNames(recordOf(parsed.data).schedulers);
-  const schema = plugins.length === 0 ? configSchema : configFileSchema([...BUILT_IN_SCHEDULERS, ...plugins]);
+  const own = ownApplicationNames(recordOf(parsed.data).applications);
+  const schema =
+    plugins.length + own.length === 0
+      ? configSchema
+      : configFileSchema([...BUILT_IN_SCHEDULERS, ...plugins], [...new Set([...own, ...NAMED_APPLICATIONS])]);
   const shape = schema.safeParse(parsed.data);
   const relations = checkRelations(parsed.data, source, BUILT_IN_SCHEDULERS);
   const warnings = inOrder(relations.warnings);
@@ -74,11 +86,19 @@ export function parseConfig(text: string, directory = "."): ConfigResult {
       : shape.error.issues.slice(0, ISSUES_MAX).flatMap((issue) => explain(issue, parsed.data, source, []));
     return { ok: false, issues: inOrder([...issues, ...relations.issues]), warnings };
   }
-  const { host, schedulers, fastPath } = shape.data;
+  const { host, schedulers, applications, fastPath } = shape.data;
   const schedulerPlugins = schedulers.map(({ name, file }) => ({ name, file: resolve(directory, file) }));
   return {
     ok: true,
-    config: { director: directorConfig(shape.data), host, fastPath, schedulerPlugins },
+    config: {
+      director: directorConfig(shape.data),
+      host,
+      fastPath,
+      schedulerPlugins,
+      applications: applications.map((one) =>
+        one.kind === "module" ? { ...one, file: resolve(directory, one.file) } : one,
+      ),
+    },
     warnings,
     source,
   };
@@ -165,6 +185,7 @@ function directorConfig({
   masquerade,
   timeouts,
   limits,
+  applications,
   ...settings
 }: ConfigFile): DirectorConfig {
   const base = timeouts.profile === "ipvs" ? IPVS_TIMEOUTS : DEFAULT_TIMEOUTS;
@@ -173,6 +194,7 @@ function directorConfig({
     services: services.map(serviceConfig),
     marks,
     masquerade: masquerade.map((rule) => ({ ...rule, sources: sourcesOf(rule.sources) })),
+    ...(applications.length > 0 && { applications: applications.map(namesOf) }),
     settings: {
       timeouts: {
         tcp,
@@ -215,6 +237,12 @@ function serviceConfig({
     }),
   };
 }
+
+/** What services and rules have to know of it. */
+const namesOf = (one: OwnApplicationDefinition): OwnApplication => {
+  const { name, transports } = one.kind === "trigger" ? one.trigger : one;
+  return { name, transports };
+};
 
 /** Each address once. */
 const sourcesOf = (pools: readonly PoolValue[]): string[] => [...new Set(pools.flatMap(addressesOf))];

@@ -10,6 +10,12 @@ import { isInPrefix, type Prefix, parsePrefix as prefixOf } from "../../wire/pre
 import { formatListen, type ListenText, parseEndpoint, parseListen } from "./endpoint.ts";
 import type { ConfigIssue, PathSegment } from "./issue.ts";
 import { parseUnicastPrefix } from "./network.ts";
+import {
+  checkOwnApplications,
+  checkRuleApplications,
+  type TransportsOf,
+  transportsIn,
+} from "./own-application-relations.ts";
 import { arrayOf, duplicates, parsedOr, type RawMapping, recordOf } from "./raw.ts";
 import { checkMarks, checkMasquerade, checkSources } from "./rule-relations.ts";
 import { MARK_RULES_MAX } from "./rule-schema.ts";
@@ -29,6 +35,8 @@ export interface Survey {
   readonly listens: readonly (ListenText | undefined)[];
   readonly marks: readonly RawMapping[];
   readonly masquerade: readonly RawMapping[];
+  readonly applications: RawMapping;
+  readonly transportsOf: TransportsOf;
   /** Do clients send to it? A virtual address, or one that a mark rule is about. */
   isVirtual(address: string): boolean;
   readonly serverAddresses: ReadonlySet<string>;
@@ -42,12 +50,17 @@ export function checkRelations(
 ): Relations {
   const survey = surveyOf(recordOf(data), source);
   const { services, listens } = survey;
-  const issues = [...checkListens(survey), ...checkPlugins(recordOf(data).schedulers, schedulers, source)];
+  const issues = [
+    ...checkListens(survey),
+    ...checkPlugins(recordOf(data).schedulers, schedulers, source),
+    ...checkOwnApplications(survey.applications, source),
+    ...checkRuleApplications(survey.masquerade, survey.applications, source),
+  ];
   const warnings: ConfigIssue[] = [];
   for (const [index, service] of services.entries()) {
     if (issues.length + warnings.length > ISSUES_MAX) break;
     const path = ["services", index];
-    issues.push(...checkOptions(service, listens[index], path, source));
+    issues.push(...checkOptions(service, listens[index], path, survey));
     issues.push(...checkServers(service, listens[index], path, survey));
     warnings.push(...serviceWarnings(service, listens[index], path, source));
   }
@@ -86,6 +99,8 @@ function surveyOf(data: RawMapping, source: ConfigSource): Survey {
     listens,
     marks,
     masquerade: arrayOf(data.masquerade).map(recordOf),
+    applications: recordOf(data.applications),
+    transportsOf: transportsIn(recordOf(data.applications)),
     isVirtual: (address) => virtualAddresses.has(address) || (marked.length > 0 && isMarked(address)),
     serverAddresses: new Set(serverAddresses),
   };

@@ -1,6 +1,6 @@
 /** The `marks` and `masquerade` parts of a configuration file. */
 
-import { APPLICATION_NAMES } from "../../alg/registry.ts";
+import { applicationName } from "./application-name.ts";
 import { MARK_MAX, SERVICE_PROTOCOLS } from "./endpoint.ts";
 import {
   POOL_PATTERN,
@@ -81,21 +81,23 @@ export const markRule = mapping(
   "Gives packets a mark, for mark services.",
 );
 
-export const masqueradeRule = mapping(
-  {
-    from: list(unicastPrefix("ADDRESS/LENGTH, or one address."), PREFIXES_MAX, "Whose connections.", 1),
-    to: prefix("Where to. Default: anywhere that is not a virtual address.").exactOptional(),
-    sources: sourcePool(
-      "Addresses the connections come from: a virtual address, or others of the director's own.",
-    ),
-    ports: ports(
-      "Source ports to take, where a connection's own is not free. Default: 1024-65535.",
-    ).exactOptional(),
-    apps: list(
-      choice(APPLICATION_NAMES, "A module."),
-      APPLICATION_NAMES.length,
-      "Application modules for connections to the ports of their protocols (ftp: 21).",
-    ).exactOptional(),
-  },
-  "Connections that hosts behind the director open through it.",
-);
+/** @param applications - names that can be asked for */
+export const masqueradeRule = (applications: readonly string[]) =>
+  mapping(
+    {
+      from: list(unicastPrefix("ADDRESS/LENGTH, or one address."), PREFIXES_MAX, "Whose connections.", 1),
+      to: prefix("Where to. Default: anywhere that is not a virtual address.").exactOptional(),
+      sources: sourcePool(
+        "Addresses the connections come from: a virtual address, or others of the director's own.",
+      ),
+      ports: ports(
+        "Source ports to take, where a connection's own is not free. Default: 1024-65535.",
+      ).exactOptional(),
+      apps: list(
+        applicationName(applications, "A module."),
+        applications.length,
+        "Application modules for connections to the ports of their protocols (ftp: 21).",
+      ).exactOptional(),
+    },
+    "Connections that hosts behind the director open through it.",
+  );

@@ -13,24 +13,25 @@ export const schedulerName = (schedulers: readonly string[]) =>
     anyOf: [{ enum: schedulers }, { type: "string", pattern: NAME_PATTERN }],
   });
 
-const moduleFile = textLeaf(
-  {
-    pattern: "\\.[cm]?[jt]s$",
-    maxLength: PATH_CHARACTERS_MAX,
-    description: "JavaScript or TypeScript module; relative to this file.",
-  },
-  (text): Parsed<string> =>
-    /\.[cm]?[jt]s$/.test(text) && text.length <= PATH_CHARACTERS_MAX && !text.includes("\0")
-      ? { value: text }
-      : { wanted: "the path of a JavaScript or TypeScript module, as in ./my-scheduler.js" },
-);
+export const moduleFile = (description: string) =>
+  textLeaf(
+    {
+      pattern: "\\.[cm]?[jt]s$",
+      maxLength: PATH_CHARACTERS_MAX,
+      description: `${description}: JavaScript or TypeScript; relative to this file.`,
+    },
+    (text): Parsed<string> =>
+      /\.[cm]?[jt]s$/.test(text) && text.length <= PATH_CHARACTERS_MAX && !text.includes("\0")
+        ? { value: text }
+        : { wanted: "the path of a JavaScript or TypeScript module, as in ./mine.ts" },
+  );
 
 const pluginName = z
   .string()
   .regex(new RegExp(NAME_PATTERN), { error: "a name of 1 to 15 small letters, digits and -" });
 
 export const pluginModules = z
-  .record(pluginName, moduleFile, { error: "a mapping of names to modules" })
+  .record(pluginName, moduleFile("Scheduler"), { error: "a mapping of names to modules" })
   .refine((modules) => Object.keys(modules).length <= SCHEDULER_PLUGINS_MAX, {
     error: `at most ${SCHEDULER_PLUGINS_MAX}`,
   })

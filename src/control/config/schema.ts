@@ -9,6 +9,7 @@ import { seconds } from "../../base/environment.ts";
 import { SCTP_STATES, TCP_STATES } from "../../nat/configuration.ts";
 import { hostSchema } from "./host-schema.ts";
 import { ipvsSettings } from "./ipvs-schema.ts";
+import { ownApplications } from "./own-application-schema.ts";
 import { MARK_RULES_MAX, MASQUERADE_RULES_MAX, markRule, masqueradeRule } from "./rule-schema.ts";
 import { pluginModules } from "./scheduler-schema.ts";
 import { removedServers, service } from "./service-schema.ts";
@@ -58,22 +59,24 @@ const limits = mapping(
 /**
  * The schema of a whole file.
  * @param schedulers - names that can be asked for, in the order they are shown
+ * @param applications - likewise
  */
-export const configFileSchema = (schedulers: readonly string[]) =>
+export const configFileSchema = (schedulers: readonly string[], applications: readonly string[]) =>
   mapping(
     {
-      services: list(service(schedulers), SERVICES_MAX, "Virtual services."),
+      services: list(service(schedulers, applications), SERVICES_MAX, "Virtual services."),
       marks: list(
         markRule,
         MARK_RULES_MAX,
         "Rules that give packets a mark; the first that fits counts.",
       ).default([]),
       masquerade: list(
-        masqueradeRule,
+        masqueradeRule(applications),
         MASQUERADE_RULES_MAX,
         "Connections that hosts behind the director open through it; the first rule that fits counts.",
       ).default([]),
       schedulers: pluginModules.default([]),
+      applications: ownApplications.default([]),
       timeouts: timeouts.prefault({}),
       limits: limits.prefault({}),
       unserved: choice(

@@ -1,8 +1,8 @@
 /** Relations between the values of one service, and between its servers and the rest of the file. */
-import { transportsOf } from "../../alg/registry.ts";
 import { moduleNamed } from "./application-schema.ts";
 import { defaultPort, formatEndpoint, type ListenText, parseEndpoint } from "./endpoint.ts";
 import { type ConfigIssue, describeValue, type PathSegment } from "./issue.ts";
+import { checkApplicationName } from "./own-application-relations.ts";
 import { arrayOf, duplicates, familyName, parsedOr, type RawMapping, recordOf } from "./raw.ts";
 import type { Survey } from "./relations.ts";
 import { type ConfigSource, ISSUES_MAX } from "./source.ts";
@@ -20,9 +20,14 @@ export function checkOptions(
   service: RawMapping,
   listen: ListenText | undefined,
   path: readonly PathSegment[],
-  source: ConfigSource,
+  { source, applications, transportsOf }: Survey,
 ): ConfigIssue[] {
   const issues = checkFlags(service, path, source);
+  const name = moduleNamed(service.app);
+  if (name !== undefined) {
+    const at = typeof service.app === "string" ? ["app"] : ["app", "module"];
+    issues.push(...checkApplicationName(name, [...path, ...at], applications, source));
+  }
   if (listen === undefined) return issues;
   const { protocol } = listen;
   const isDatagrams = protocol === "udp" || protocol === "fwmark";
@@ -48,7 +53,7 @@ export function checkOptions(
   if (service.proxyProtocol !== undefined && protocol !== "tcp")
     at("proxyProtocol", `a ${protocol} service`, "a tcp service, or no proxyProtocol");
   if (service.app !== undefined) {
-    const transports = transportsOf(moduleNamed(service.app) ?? "");
+    const transports = transportsOf(name ?? "");
     if (protocol !== "fwmark" && transports !== undefined && !transports.includes(protocol))
       at("app", `a ${protocol} service`, `a ${transports.join(" or ")} service, or no app`);
     else if (service.onePacket === true) at("app", "onePacket as well", "one of the two");

@@ -102,8 +102,8 @@ const fullNat = mapping(
   "Servers see the client at an address of the director's, so that their answers come back to it.",
 );
 
-/** One service. @param schedulers - names that can be asked for, in the order they are shown */
-export const service = (schedulers: readonly string[]) =>
+/** One service. @param schedulers - names that can be asked for, in the order they are shown @param applications - likewise */
+export const service = (schedulers: readonly string[], applications: readonly string[]) =>
   mapping(
     {
       listen: textLeaf(
@@ -128,7 +128,7 @@ export const service = (schedulers: readonly string[]) =>
         ["v2"],
         "TCP: tell the server the client's address in a PROXY header.",
       ).exactOptional(),
-      app: application.exactOptional(),
+      app: application(applications).exactOptional(),
       servers: list(server, SERVERS_PER_SERVICE_MAX, "Real servers, in the order they are added."),
     },
     "A virtual service.",
