@@ -48,6 +48,7 @@ import { ServiceBook } from "./service-book.ts";
 import { SourceAddresses } from "./source-addresses.ts";
 import { Templates } from "./templates.ts";
 import { ESTIMATE_INTERVAL_MS, Traffic } from "./traffic.ts";
+import { readCallId, TunnelCalls } from "./tunnel-calls.ts";
 import { DROP, HELD, PASS, TO_CLIENT, TO_SERVER, VERDICT_KINDS, type Verdict } from "./verdict.ts";
 import type { VirtualService } from "./virtual-service.ts";
 
@@ -93,6 +94,7 @@ export class Director {
 
   readonly #dispatcher: Dispatcher;
   readonly #expectations: Expectations;
+  readonly #tunnelCalls: TunnelCalls;
   readonly #randomU32: RandomU32;
   readonly #hopChange: -1 | 1;
   readonly #answers: Answers;
@@ -151,7 +153,12 @@ export class Director {
     this.bindings.cached = this.#forwarding.cached = this.cached;
     services.onRetire = (destination) => this.cached.flush(destination);
     this.#expectations = new Expectations(connections, services, this.sources, this.bindings, this.#states);
-    this.applications = options.applications?.({ connections, expectations: this.#expectations });
+    this.#tunnelCalls = new TunnelCalls(connections, services, this.bindings, this.#states);
+    this.applications = options.applications?.({
+      connections,
+      expectations: this.#expectations,
+      tunnelCalls: this.#tunnelCalls,
+    });
     this.#dispatcher.applications = this.applications;
     this.#forwarding.applications = this.applications;
     this.bindings.onApplicationEnd = (record) => this.#endOfApplication(record);
@@ -345,6 +352,10 @@ export class Director {
     }
     if (flow.hasPorts) return this.#transport(packet, flow);
     if (isIcmp(flow)) return this.#icmp(packet, flow);
+    if (flow.protocol === Protocol.gre) {
+      const verdict = this.#call(packet, flow);
+      if (verdict !== undefined) return verdict;
+    }
     if (!this.services.isToVirtual(flow) || this.#leavesClients) return this.#pass(packet, flow);
     if (this.#settings.unserved === "drop") return DROP["unknown-protocol"];
     return this.#answers.error(packet, flow, PROTOCOL_UNREACHABLE, 0, "unknown-protocol");
@@ -571,6 +582,26 @@ export class Director {
     return this.#forwarding.toServer(packet, flow, record, destination);
   }
 
+  // GRE
+
+  /** A packet of a call that PPTP announced. @returns undefined: it is none */
+  #call(packet: Packet, flow: Flow): Verdict | undefined {
+    if (!readCallId(packet.view, flow)) return undefined;
+    const node = this.#findLive(flow);
+    const record = node >> 1;
+    if (node < 0 || this.#tunnelCalls.isOver(record)) {
+      if (node >= 0) this.bindings.remove(record);
+      flow.hasPorts = false;
+      return undefined;
+    }
+    if (this.#leavesClients && this.#isOfClient(node)) return this.#pass(packet, flow);
+    const destination = this.#destinationOf(record);
+    // What else becomes of a removed server's connections ends the control connection, and the call with it.
+    if (!destination.isAvailable && (node & 1) === 0 && this.removalPolicy(destination) === "drop")
+      return DROP["destination-removed"];
+    return this.#forwarding.forward(packet, flow, node, destination);
+  }
+
   // ICMP
 
   #icmp(packet: Packet, flow: Flow): Verdict {
@@ -595,7 +626,7 @@ export class Director {
   }
 
   #icmpError(packet: Packet, flow: Flow): Verdict {
-    let node = findQuoted(packet, flow, this.#quoted, this.connections);
+    let node = findQuoted(packet, flow, this.#quoted, this.connections, this.#tunnelCalls);
     if (this.#leavesClients && (node < 0 || this.#isOfClient(node))) return this.#pass(packet, flow);
     if (node < 0 && this.#settings.ipvs.schedule_icmp === 1) node = this.#scheduleQuoted(packet, flow);
     if (node >= 0) this.cached.catchUp(node >> 1);

@@ -4,6 +4,7 @@ import type { Packet } from "../../wire/packet.ts";
 import type { ApplicationName, ApplicationOptions } from "../configuration.ts";
 import type { ConnectionTable } from "../connection-table.ts";
 import type { Expectations } from "../expectations.ts";
+import type { TunnelCalls } from "../tunnel-calls.ts";
 
 export interface Applications {
   /** A connection was made for which this module is to work, if it is of a transport that the module knows. */
@@ -69,6 +70,7 @@ export interface ApplicationCounters {
 export interface ApplicationHost {
   readonly connections: ConnectionTable;
   readonly expectations: Expectations;
+  readonly tunnelCalls: TunnelCalls;
 }
 
 /** Makes a director's application modules. */
