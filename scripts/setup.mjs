@@ -100,6 +100,9 @@ export const TEST_PROGRAMS = [
   },
   { program: "osmo-mgw", debian: "osmo-mgw", why: "is a media gateway" },
   { program: "tshark", debian: "tshark", why: "judges packets that were changed" },
+  { program: "dumpcap", debian: "wireshark-common", why: "records them" },
+  { program: "pptpd", debian: "pptpd", why: "is a PPTP server behind the director, and outside" },
+  { program: "pptp", debian: "pptp-linux", why: "is a PPTP client" },
 ];
 
 /**

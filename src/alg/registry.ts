@@ -7,6 +7,7 @@ import { ftp } from "./ftp.ts";
 import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { mgcp } from "./mgcp.ts";
+import { pptp } from "./pptp.ts";
 import { rpc } from "./rpc.ts";
 import { rtsp } from "./rtsp.ts";
 import { sane } from "./sane.ts";
@@ -20,6 +21,7 @@ const MODULES: readonly ApplicationModule[] = [
   ident,
   irc,
   mgcp,
+  pptp,
   rpc,
   rtsp,
   sane,

@@ -13,6 +13,7 @@ import type {
 } from "../../nat/contracts/application.ts";
 import type { Expectations } from "../../nat/expectations.ts";
 import { TCP_STATE } from "../../nat/protocol/tcp.ts";
+import type { TunnelCalls } from "../../nat/tunnel-calls.ts";
 import { type Flow, Protocol } from "../../wire/flow.ts";
 import type { Packet } from "../../wire/packet.ts";
 import { passDatagram } from "./datagram.ts";
@@ -36,6 +37,7 @@ export class Engine implements Applications {
   onRewrite: ((before: string, after: string) => void) | undefined;
   readonly connections: ConnectionTable;
   readonly expectations: Expectations;
+  readonly tunnelCalls: TunnelCalls;
   readonly unit = new Unit();
   /** The modules; by a number less one. One whose name was taken away has no name, and its connections go on. */
   readonly #working: Working[] = [];
@@ -47,6 +49,7 @@ export class Engine implements Applications {
   constructor(host: ApplicationHost, modules: readonly ApplicationModule[]) {
     this.connections = host.connections;
     this.expectations = host.expectations;
+    this.tunnelCalls = host.tunnelCalls;
     for (const module of modules) this.define(module);
   }
 
@@ -153,7 +156,9 @@ export class Engine implements Applications {
   }
 
   expiring(record: number): void {
-    this.dialogueOf(record).withdrawBound();
+    const dialogue = this.dialogueOf(record);
+    dialogue.withdrawBound();
+    if (this.connections.state(record) !== TCP_STATE.established) dialogue.endCalls();
   }
 
   announcedBegan(record: number, control: number, application: number): void {
@@ -201,6 +206,7 @@ export class Engine implements Applications {
         const { toServer, toClient } = dialogue;
         if (toServer === undefined || toClient === undefined) return true;
         const isOpening = this.connections.state(dialogue.record) !== TCP_STATE.established;
+        if (isOpening) dialogue.endCalls();
         const own = from === "client" ? toServer : toClient;
         const passage = passSegment(packet, flow, own, from === "client" ? toClient : toServer, isOpening);
         if (passage === "passed") return true;

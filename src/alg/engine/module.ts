@@ -88,12 +88,13 @@ export interface Dialogue {
    * This side says that it listens; the other one, or anyone, may connect to it.
    * What was announced before and is not over keeps its port, and its time begins anew.
    * @returns the port where that one finds it, to be written in place of the announced one; 0: refused, or the other side
-   *   reaches it without our help: leave what was said as it is
+   *   reaches it without our help: leave what was said as it is. gre, whose IDs may be 0: the ID by which the other side
+   *   knows the call, or -1
    */
   listens(side: Side, announcement: Announcement): number;
   /** What it announced on this port is over, the other half of a pair too, and datagrams that came by it. */
   withdraw(side: Side, protocol: AnnouncedProtocol, ownPort: number): void;
-  /** The own port of what this side announced and is shown on this port; 0: it announced none. */
+  /** The own port of what this side announced and is shown on this port; 0, gre: -1: it announced none. */
   ownPortOf(side: Side, protocol: AnnouncedProtocol, shownPort: number): number;
   /** Likewise the port it is shown on. */
   shownPortOf(side: Side, protocol: AnnouncedProtocol, ownPort: number): number;
@@ -115,8 +116,10 @@ export type AnnouncedProtocol = "tcp" | "udp" | "gre";
 
 export interface Announcement {
   readonly protocol: AnnouncedProtocol;
-  /** 1..65535; below 1024 it is refused, unless `isLowAllowed` (and for gre). */
+  /** 1..65535; below 1024 it is refused, unless `isLowAllowed`. gre: 0..65535 */
   readonly port: number;
+  /** gre: the other side's own ID of the call that this one answers. Default: this side is the first to say its ID. */
+  readonly answers?: number;
   /** Last own port of a range that begins at `port`: each is shown on the same number, or where `opener` says. */
   readonly lastPort?: number;
   /** Public port to try first. Default: `port`. */
