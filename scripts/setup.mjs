@@ -103,10 +103,13 @@ export const TEST_PROGRAMS = [
   { program: "dumpcap", debian: "wireshark-common", why: "records them" },
   { program: "pptpd", debian: "pptpd", why: "is a PPTP server behind the director, and outside" },
   { program: "pptp", debian: "pptp-linux", why: "is a PPTP client" },
+  { program: "in.tftpd", debian: "tftpd-hpa", why: "is a TFTP server behind the director, and outside" },
+  { program: "tftp", debian: "tftp-hpa", why: "is a TFTP client" },
+  { program: "atftp", debian: "atftp", why: "is another one" },
 ];
 
 /**
- * Debian lets one FTP server be installed. The others are unpacked where test/support/unpacked.ts finds them, with the
+ * Debian lets one server of FTP and of TFTP be installed. The others are unpacked where test/support/unpacked.ts finds them, with the
  * libraries they need that nothing else here does.
  */
 export const UNPACKED_PACKAGES = [
@@ -119,6 +122,7 @@ export const UNPACKED_PACKAGES = [
     "libpcre2-posix3",
   ],
   ...["pure-ftpd", "libsodium23"],
+  "atftpd",
 ];
 const UNPACKED_ROOT = join(ROOT, "node_modules/.cache/vsnat-unpacked");
 

@@ -13,6 +13,7 @@ import { rtsp } from "./rtsp.ts";
 import { sane } from "./sane.ts";
 import { sip } from "./sip/sip.ts";
 import { skinny } from "./skinny.ts";
+import { tftp } from "./tftp.ts";
 import { tns } from "./tns.ts";
 
 const MODULES: readonly ApplicationModule[] = [
@@ -27,6 +28,7 @@ const MODULES: readonly ApplicationModule[] = [
   sane,
   sip,
   skinny,
+  tftp,
   tns,
 ];
 
