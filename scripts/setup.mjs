@@ -106,6 +106,12 @@ export const TEST_PROGRAMS = [
   { program: "in.tftpd", debian: "tftpd-hpa", why: "is a TFTP server behind the director, and outside" },
   { program: "tftp", debian: "tftp-hpa", why: "is a TFTP client" },
   { program: "atftp", debian: "atftp", why: "is another one" },
+  {
+    program: "usrsctp",
+    file: "/usr/lib/usrsctp/client",
+    debian: "libusrsctp-examples",
+    why: "is SCTP without the kernel's",
+  },
 ];
 
 /**

@@ -11,6 +11,7 @@ import { pptp } from "./pptp.ts";
 import { rpc } from "./rpc.ts";
 import { rtsp } from "./rtsp.ts";
 import { sane } from "./sane.ts";
+import { sctp } from "./sctp.ts";
 import { sip } from "./sip/sip.ts";
 import { skinny } from "./skinny.ts";
 import { tftp } from "./tftp.ts";
@@ -26,6 +27,7 @@ const MODULES: readonly ApplicationModule[] = [
   rpc,
   rtsp,
   sane,
+  sctp,
   sip,
   skinny,
   tftp,

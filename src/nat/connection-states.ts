@@ -124,6 +124,11 @@ export class ConnectionStates {
     this.#restart(record, toTicks(NEW_ENTRY_SECONDS));
   }
 
+  /** A further path of an association, on which nothing was seen. It may be one in reserve: it lives like one in use. */
+  enterPath(record: number): void {
+    this.#restart(record, this.#sctpTicks[SCTP_ESTABLISHED]!);
+  }
+
   /** A tunnel's call is in this state now. */
   enterCall(record: number, state: number): void {
     this.#table.setState(record, state);

@@ -15,6 +15,7 @@ import { Flow, Protocol } from "../wire/flow.ts";
 import type { Packet } from "../wire/packet.ts";
 import { isFirstSegment, TcpFlag } from "../wire/tcp.ts";
 import { Answers } from "./answers.ts";
+import { AssociationPaths, isPath } from "./association-paths.ts";
 import { Bindings } from "./bindings.ts";
 import { CachedFlows } from "./cached-flows.ts";
 import { CallTable } from "./call-table.ts";
@@ -95,6 +96,7 @@ export class Director {
   readonly #dispatcher: Dispatcher;
   readonly #expectations: Expectations;
   readonly #tunnelCalls: TunnelCalls;
+  readonly #paths: AssociationPaths;
   readonly #randomU32: RandomU32;
   readonly #hopChange: -1 | 1;
   readonly #answers: Answers;
@@ -154,10 +156,12 @@ export class Director {
     services.onRetire = (destination) => this.cached.flush(destination);
     this.#expectations = new Expectations(connections, services, this.sources, this.bindings, this.#states);
     this.#tunnelCalls = new TunnelCalls(connections, services, this.bindings, this.#states);
+    this.#paths = new AssociationPaths(connections, services, this.bindings, this.#states);
     this.applications = options.applications?.({
       connections,
       expectations: this.#expectations,
       tunnelCalls: this.#tunnelCalls,
+      paths: this.#paths,
     });
     this.#dispatcher.applications = this.applications;
     this.#forwarding.applications = this.applications;
@@ -372,6 +376,10 @@ export class Director {
     if ((flow.sourcePort === 0 || flow.destinationPort === 0) && this.#isExpected(record))
       return DROP.martian;
     const isToClient = (node & 1) === 1;
+    if (!isToClient && flow.protocol === Protocol.sctp && this.#isNewOnPath(packet, flow, record)) {
+      this.bindings.remove(record);
+      return this.#unknown(packet, flow);
+    }
     if (!isToClient && this.#isStarting(packet, flow) && this.#isReusable(flow, record)) {
       const service = this.services.find(flow);
       if (service !== undefined) {
@@ -387,6 +395,11 @@ export class Director {
       if (verdict !== undefined) return verdict;
     }
     return this.#forwarding.forward(packet, flow, node, destination);
+  }
+
+  /** An association begins where another one claimed a path. */
+  #isNewOnPath(packet: Packet, flow: Flow, record: number): boolean {
+    return isPath(this.connections, record) && this.#isStarting(packet, flow);
   }
 
   #isExpected(record: number): boolean {
@@ -458,6 +471,11 @@ export class Director {
   #unknown(packet: Packet, flow: Flow): Verdict {
     const expected = this.#expectations.claim(flow, this.#nowTick);
     if (expected >= 0) return this.#announced(packet, flow, expected);
+    if (flow.protocol === Protocol.sctp) {
+      const record = this.#paths.findByTag(packet.view, flow);
+      if (record >= 0 && !this.connections.isExpired(record, this.#nowTick))
+        return this.#forwarding.toClient(packet, flow, record, this.#destinationOf(record));
+    }
     if (!this.services.isToVirtual(flow)) return this.#outward(packet, flow);
     if (this.#leavesClients) return this.#pass(packet, flow);
     // From a virtual address to a virtual address: an answer would come back here, and so on for ever.

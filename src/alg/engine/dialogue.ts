@@ -1,4 +1,6 @@
 /** A connection that has a module: who is on either side, what the module remembers, what was announced. */
+
+import { type AssociationPaths, isPath } from "../../nat/association-paths.ts";
 import type { ApplicationOptions } from "../../nat/configuration.ts";
 import { ConnectionFlag, type ConnectionTable } from "../../nat/connection-table.ts";
 import type { ApplicationCounters } from "../../nat/contracts/application.ts";
@@ -27,6 +29,9 @@ export interface DialogueHost {
   readonly connections: ConnectionTable;
   readonly expectations: Expectations;
   readonly tunnelCalls: TunnelCalls;
+  readonly paths: AssociationPaths;
+  /** A path of this dialogue's association was found. @returns its dialogue, or undefined */
+  beginPath(record: number, of: ModuleDialogue): ModuleDialogue | undefined;
   /** The unit that is being read. */
   readonly unit: Unit;
   onRewrite: ((before: string, after: string) => void) | undefined;
@@ -51,6 +56,8 @@ const TRANSPORTS: Readonly<Record<number, Transport>> = {
 };
 const TICKS_PER_SECOND = 100;
 const LASTING_SECONDS_MAX = 86_400;
+/** Further paths of an association; another one takes the place of the oldest. */
+const PATHS_MAX = 7;
 
 export class ModuleDialogue implements Dialogue {
   memory = 0;
@@ -64,9 +71,13 @@ export class ModuleDialogue implements Dialogue {
   toClient: Stream | undefined;
   /** Nothing is read any more. */
   isUnread = false;
+  /** The packet that was read last is not passed on. */
+  isDropped = false;
   readonly #host: DialogueHost;
   /** Once there is one. */
   #calls: AnnouncedCalls | undefined;
+  /** Entries of further paths, some of which may have come to their end. */
+  readonly #paths: number[] = [];
   // What was announced, newest first: entries, -1 where there is none, and which of those that a record held they are.
   readonly #records: Int32Array;
   readonly #generations: Int32Array;
@@ -104,6 +115,7 @@ export class ModuleDialogue implements Dialogue {
     this.isUnread = false;
     this.#records.fill(-1);
     this.#calls?.forget();
+    this.#paths.length = 0;
     if (transport !== Protocol.tcp || this.working.module.stream === undefined) return;
     this.toServer ??= this.#makeStream("client");
     this.toClient ??= this.#makeStream("server");
@@ -411,6 +423,39 @@ export class ModuleDialogue implements Dialogue {
     if (protocol === "gre") return this.#calls?.shownIdOf(this.record, side, ownPort) ?? -1;
     const index = ownPort > 0 ? this.#indexOf(side, protocol, ownPort, 0) : -1;
     return index < 0 ? 0 : this.#shownPort(side, this.#records[index]!);
+  }
+
+  get isPath(): boolean {
+    return isPath(this.#host.connections, this.record);
+  }
+
+  alsoAt(address: Int32Array): void {
+    const record = this.#host.paths.add(this.record, address);
+    if (record === this.record) return;
+    const path = record < 0 ? undefined : this.#host.beginPath(record, this);
+    if (path === undefined) {
+      this.working.counters.noPlace++;
+      return;
+    }
+    path.memory = this.memory;
+    path.words.set(this.words);
+    if (this.#paths.includes(record)) return;
+    this.working.counters.announced++;
+    if (this.#paths.length === PATHS_MAX) this.#host.paths.end(this.#paths.shift()!, this.record);
+    this.#paths.push(record);
+  }
+
+  withdrawPaths(): void {
+    for (const record of this.#paths) this.#host.paths.end(record, this.record);
+    this.#paths.length = 0;
+  }
+
+  claimTag(tag: number): void {
+    this.#host.paths.remember(this.record, tag | 0);
+  }
+
+  drop(): void {
+    this.isDropped = true;
   }
 
   virtualPortBetween(serverPort: number, clientPort: number): number {

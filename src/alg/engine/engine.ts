@@ -2,6 +2,8 @@
  * The engine of the application modules: which connection has which, and its packets through its streams, or as datagrams.
  * Dialogues are made when they are first needed and used again; a connection finds its own by a word of its entry.
  */
+
+import type { AssociationPaths } from "../../nat/association-paths.ts";
 import type { ApplicationName, ApplicationOptions } from "../../nat/configuration.ts";
 import { ConnectionFlag, type ConnectionTable } from "../../nat/connection-table.ts";
 import type {
@@ -12,6 +14,7 @@ import type {
   ApplicationUsage,
 } from "../../nat/contracts/application.ts";
 import type { Expectations } from "../../nat/expectations.ts";
+import { SCTP_CLOSED } from "../../nat/protocol/sctp.ts";
 import { TCP_STATE } from "../../nat/protocol/tcp.ts";
 import type { TunnelCalls } from "../../nat/tunnel-calls.ts";
 import { type Flow, Protocol } from "../../wire/flow.ts";
@@ -19,6 +22,7 @@ import type { Packet } from "../../wire/packet.ts";
 import { passDatagram } from "./datagram.ts";
 import { type Count, ModuleDialogue, type Working } from "./dialogue.ts";
 import type { ApplicationModule, Side, Transport } from "./module.ts";
+import { passSctp } from "./sctp-packet.ts";
 import { passSegment } from "./segment.ts";
 import { Unit } from "./unit.ts";
 
@@ -38,6 +42,7 @@ export class Engine implements Applications {
   readonly connections: ConnectionTable;
   readonly expectations: Expectations;
   readonly tunnelCalls: TunnelCalls;
+  readonly paths: AssociationPaths;
   readonly unit = new Unit();
   /** The modules; by a number less one. One whose name was taken away has no name, and its connections go on. */
   readonly #working: Working[] = [];
@@ -50,6 +55,7 @@ export class Engine implements Applications {
     this.connections = host.connections;
     this.expectations = host.expectations;
     this.tunnelCalls = host.tunnelCalls;
+    this.paths = host.paths;
     for (const module of modules) this.define(module);
   }
 
@@ -158,7 +164,9 @@ export class Engine implements Applications {
   expiring(record: number): void {
     const dialogue = this.dialogueOf(record);
     dialogue.withdrawBound();
-    if (this.connections.state(record) !== TCP_STATE.established) dialogue.endCalls();
+    if (this.connections.protocol(record) === Protocol.tcp) {
+      if (this.connections.state(record) !== TCP_STATE.established) dialogue.endCalls();
+    } else if (this.connections.state(record) === SCTP_CLOSED) dialogue.withdrawPaths();
   }
 
   announcedBegan(record: number, control: number, application: number): void {
@@ -172,8 +180,9 @@ export class Engine implements Applications {
   ofPort(names: readonly ApplicationName[], protocol: number, port: number): ApplicationName | undefined {
     for (let index = 0; index < names.length; index++) {
       const working = this.#working[this.#indexOf(names[index]!)];
-      if (working !== undefined && isOf(working.module, protocol) && working.module.ports.includes(port))
-        return names[index];
+      if (working === undefined || !isOf(working.module, protocol)) continue;
+      const { ports } = working.module;
+      if (ports === "all" || ports.includes(port)) return names[index];
     }
     return undefined;
   }
@@ -218,9 +227,20 @@ export class Engine implements Applications {
         if (passage === "badChecksum") counters.badChecksum++;
         return passage === "passed";
       }
+      case Protocol.sctp: {
+        const passage = passSctp(packet, flow, dialogue, this.unit, from);
+        if (passage === "badChecksum") counters.badChecksum++;
+        return passage === "passed";
+      }
       default:
         return true;
     }
+  }
+
+  beginPath(record: number, { working, options }: ModuleDialogue): ModuleDialogue | undefined {
+    const { connections } = this;
+    if (!connections.hasFlag(record, ConnectionFlag.application)) this.#begin(record, working, options);
+    return connections.hasFlag(record, ConnectionFlag.application) ? this.dialogueOf(record) : undefined;
   }
 
   /** Of a connection that has a module. */

@@ -22,7 +22,7 @@ export interface ApplicationModule {
   /** What its connections are of. */
   readonly transports: readonly Transport[];
   /** The protocol's ports, for connections that a masquerade rule's modules are for. */
-  readonly ports: readonly number[];
+  readonly ports: readonly number[] | "all";
   /** Announcements that may wait at a time, 0..64; another one takes the place of the oldest. */
   readonly expectationsMax: number;
   /** How a TCP stream is cut into units. Required with "tcp" unless the module reads nothing. */
@@ -103,6 +103,20 @@ export interface Dialogue {
    * and there towards the client; 0: there is none.
    */
   virtualPortBetween(serverPort: number, clientPort: number): number;
+  /**
+   * SCTP: the side that is not hidden has this address too; packets from it and to it belong to this association. The path has a
+   * dialogue of its own, which begins with this one's memory and words as they are now; so does one that is known.
+   * @param address - four words, of the association's family
+   */
+  alsoAt(address: Int32Array): void;
+  /** The association is over, and all its paths. */
+  withdrawPaths(): void;
+  /** SCTP: packets of any address, from the server's port to where it sees the client, belong to this association by this tag. */
+  claimTag(tag: number): void;
+  /** Is this a path that alsoAt made? */
+  readonly isPath: boolean;
+  /** SCTP: the packet that is being read is not passed on. */
+  drop(): void;
   /** What follows is encrypted: pass it on unread. */
   stepAside(): void;
   /** Nothing follows that matters: pass it on unread, without counting it as encrypted. */

@@ -1,6 +1,7 @@
 /** What the director asks of the application modules, and what it lends them. */
 import type { Flow } from "../../wire/flow.ts";
 import type { Packet } from "../../wire/packet.ts";
+import type { AssociationPaths } from "../association-paths.ts";
 import type { ApplicationName, ApplicationOptions } from "../configuration.ts";
 import type { ConnectionTable } from "../connection-table.ts";
 import type { Expectations } from "../expectations.ts";
@@ -71,6 +72,7 @@ export interface ApplicationHost {
   readonly connections: ConnectionTable;
   readonly expectations: Expectations;
   readonly tunnelCalls: TunnelCalls;
+  readonly paths: AssociationPaths;
 }
 
 /** Makes a director's application modules. */
