@@ -108,10 +108,22 @@ export const TEST_PROGRAMS = [
   },
   { program: "osmo-mgw", debian: "osmo-mgw", why: "is a media gateway" },
   { program: "tshark", debian: "tshark", why: "judges packets that were changed" },
+  { program: "dumpcap", debian: "wireshark-common", why: "records them" },
+  { program: "pptpd", debian: "pptpd", why: "is a PPTP server behind the director, and outside" },
+  { program: "pptp", debian: "pptp-linux", why: "is a PPTP client" },
+  { program: "in.tftpd", debian: "tftpd-hpa", why: "is a TFTP server behind the director, and outside" },
+  { program: "tftp", debian: "tftp-hpa", why: "is a TFTP client" },
+  { program: "atftp", debian: "atftp", why: "is another one" },
+  {
+    program: "usrsctp",
+    file: "/usr/lib/usrsctp/client",
+    debian: "libusrsctp-examples",
+    why: "is SCTP without the kernel's",
+  },
 ];
 
 /**
- * Debian lets one FTP server be installed. The others are unpacked where test/support/unpacked.ts finds them, with the
+ * Debian lets one server of FTP and of TFTP be installed. The others are unpacked where test/support/unpacked.ts finds them, with the
  * libraries they need that nothing else here does.
  */
 export const UNPACKED_PACKAGES = [
@@ -124,6 +136,7 @@ export const UNPACKED_PACKAGES = [
     "libpcre2-posix3",
   ],
   ...["pure-ftpd", "libsodium23"],
+  "atftpd",
 ];
 const UNPACKED_ROOT = join(ROOT, "node_modules/.cache/vsnat-unpacked");
 

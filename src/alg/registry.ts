@@ -12,15 +12,18 @@ import { ident } from "./ident.ts";
 import { irc } from "./irc.ts";
 import { mgcp } from "./mgcp.ts";
 import { netbios } from "./netbios.ts";
+import { pptp } from "./pptp.ts";
 import { TRIGGER_MODULES } from "./presets.ts";
 import { quake } from "./quake.ts";
 import { realaudio } from "./realaudio.ts";
 import { rpc } from "./rpc.ts";
 import { rtsp } from "./rtsp.ts";
 import { sane } from "./sane.ts";
+import { sctp } from "./sctp.ts";
 import { sip } from "./sip/sip.ts";
 import { skinny } from "./skinny.ts";
 import { snmp } from "./snmp.ts";
+import { tftp } from "./tftp.ts";
 import { tns } from "./tns.ts";
 import { vdolive } from "./vdolive.ts";
 
@@ -37,12 +40,15 @@ const MODULES: readonly ApplicationModule[] = [
   netbios,
   quake,
   realaudio,
+  pptp,
   rpc,
   rtsp,
   sane,
+  sctp,
   sip,
   skinny,
   snmp,
+  tftp,
   tns,
   vdolive,
   ...TRIGGER_MODULES,

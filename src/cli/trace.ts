@@ -14,7 +14,7 @@ export const command = (): Command =>
         "the packet as it came or as it went:\n\n" +
         "  host ADDRESS, port NUMBER   source or destination\n" +
         "  service PROTOCOL://VIP:PORT a virtual service\n" +
-        "  tcp, udp, sctp, icmp        any of those named\n" +
+        "  tcp, udp, sctp, gre, icmp   any of those named\n" +
         "  drop                        only what the director refused",
     )
     .argument("[filter...]", "which packets; none: all")

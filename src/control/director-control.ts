@@ -6,13 +6,15 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Milliseconds } from "../base/environment.ts";
 import type { DirectorConfig, ServiceConfig, ServiceKey } from "../nat/configuration.ts";
-import { ConnectionFlag, TICK_MS } from "../nat/connection-table.ts";
+import { ConnectionFlag, type ConnectionTable, TICK_MS } from "../nat/connection-table.ts";
 import type { Destination } from "../nat/destination.ts";
 import type { Director } from "../nat/director.ts";
 import { DROP_REASONS, type DropReason } from "../nat/drop-reason.ts";
 import { SCTP_STATE_NAMES } from "../nat/protocol/sctp.ts";
 import { TCP_STATE_NAMES } from "../nat/protocol/tcp.ts";
+import { CALL_STATE_NAMES } from "../nat/protocol/tunnel-call.ts";
 import { Quantity, type Traffic } from "../nat/traffic.ts";
+import { ownCallId, shownCallId } from "../nat/tunnel-calls.ts";
 import { VERDICT_KINDS } from "../nat/verdict.ts";
 import { nameOf as nameOfService, type VirtualService } from "../nat/virtual-service.ts";
 import { formatAddress } from "../wire/address.ts";
@@ -217,18 +219,19 @@ export class DirectorControl {
     const { words } = table;
     const isTemplate = table.isTemplate(record);
     const source = table.source(record);
-    const sourcePort = table.sourcePort(record);
-    const hasSource = !isTemplate && (source > 0 || sourcePort !== table.clientPort(record));
-    const callId = isTemplate ? calls.callId(record) : undefined;
     const protocol = table.protocol(record);
+    const { clientPort, virtualPort, destinationPort, sourcePort } =
+      protocol === Protocol.gre ? callIdsOf(table, record) : portsOf(table, record);
+    const hasSource = !isTemplate && (source > 0 || sourcePort !== clientPort);
+    const callId = isTemplate ? calls.callId(record) : undefined;
     return {
       protocol: PROTOCOL_NAMES[protocol] ?? "ip",
       state: isTemplate
         ? TEMPLATE_STATE_NAMES[table.state(record)]!
         : stateName(protocol, table.state(record)),
-      client: endpoint(words, table.clientAt(record), table.clientPort(record)),
-      virtual: endpoint(words, table.virtualAt(record), table.virtualPort(record)),
-      destination: endpoint(words, table.destinationAt(record), table.destinationPort(record)),
+      client: endpoint(words, table.clientAt(record), clientPort),
+      virtual: endpoint(words, table.virtualAt(record), virtualPort),
+      destination: endpoint(words, table.destinationAt(record), destinationPort),
       ...(hasSource && {
         source:
           source > 0
@@ -243,12 +246,35 @@ export class DirectorControl {
   }
 }
 
+interface Ports {
+  readonly clientPort: number;
+  readonly virtualPort: number;
+  readonly destinationPort: number;
+  readonly sourcePort: number;
+}
+
+const portsOf = (table: ConnectionTable, record: number): Ports => ({
+  clientPort: table.clientPort(record),
+  virtualPort: table.virtualPort(record),
+  destinationPort: table.destinationPort(record),
+  sourcePort: table.sourcePort(record),
+});
+
+/** Of a tunnel's call: what each end calls it, and how that is shown to the other one; 0 where it has not said so yet. */
+const callIdsOf = (table: ConnectionTable, record: number): Ports => ({
+  clientPort: ownCallId(table, record, "client"),
+  virtualPort: Math.max(0, shownCallId(table, record, "server")),
+  destinationPort: ownCallId(table, record, "server"),
+  sourcePort: Math.max(0, shownCallId(table, record, "client")),
+});
+
 const DEFENCES = ["drop_entry", "drop_packet", "secure_tcp"] as const;
 const TEMPLATE_STATE_NAMES = ["NONE", "ASSURED"] as const;
 const PROTOCOL_NAMES: Readonly<Record<number, ConnectionStatus["protocol"]>> = {
   [Protocol.tcp]: "tcp",
   [Protocol.udp]: "udp",
   [Protocol.sctp]: "sctp",
+  [Protocol.gre]: "gre",
   [Protocol.icmp]: "icmp",
   [Protocol.icmp6]: "icmp",
 };
@@ -304,6 +330,7 @@ function ratesOf(traffic: Traffic): TrafficCounters {
 function stateName(protocol: number, state: number): string {
   if (protocol === Protocol.tcp) return TCP_STATE_NAMES[state] ?? "NONE";
   if (protocol === Protocol.sctp) return SCTP_STATE_NAMES[state] ?? "NONE";
+  if (protocol === Protocol.gre) return CALL_STATE_NAMES[state] ?? "NONE";
   return protocol === Protocol.udp ? "UDP" : "ECHO";
 }
 

@@ -76,8 +76,9 @@ export interface Endpoint {
 }
 
 export interface ConnectionStatus {
-  /** "ip": a template of a mark service, for all protocols. "icmp": an echo exchange that is masqueraded. */
-  readonly protocol: ServiceProtocol | "ip" | "icmp";
+  /** "ip": a template of a mark service, for all protocols. "icmp": an echo exchange that is masqueraded. "gre": a
+   * call of PPTP, with what each end calls it, and how that is shown to the other one, as ports. */
+  readonly protocol: ServiceProtocol | "ip" | "icmp" | "gre";
   /** IPVS's name: "ESTABLISHED", "SYN_RECV", "UDP", ...; of templates NONE or ASSURED. */
   readonly state: string;
   /** Of templates: the client's network, port 0. */

@@ -1,6 +1,6 @@
 /**
  * Which packets a trace shows. A filter is a list of words, all of which must hold, for the packet as it came or as it
- * went: `host 202.100.1.2`, `port 80`, `tcp`, `udp`, `icmp`, `sctp`, `service tcp://202.103.106.5:80`, `drop`.
+ * went: `host 202.100.1.2`, `port 80`, `tcp`, `udp`, `icmp`, `sctp`, `gre`, `service tcp://202.103.106.5:80`, `drop`.
  */
 import { parseAddress } from "../wire/address.ts";
 import { type Flow, Protocol } from "../wire/flow.ts";
@@ -22,10 +22,12 @@ const PROTOCOLS: Readonly<Record<string, readonly number[]>> = {
   tcp: [Protocol.tcp],
   udp: [Protocol.udp],
   sctp: [Protocol.sctp],
+  gre: [Protocol.gre],
   icmp: [Protocol.icmp, Protocol.icmp6],
 };
 
-const WORDS_WANTED = "host ADDRESS, port NUMBER, service PROTOCOL://VIP:PORT, tcp, udp, sctp, icmp or drop";
+const WORDS_WANTED =
+  "host ADDRESS, port NUMBER, service PROTOCOL://VIP:PORT, tcp, udp, sctp, gre, icmp or drop";
 
 /** Read a filter. @param text - words separated by blanks; empty: every packet */
 export function parseTraceFilter(text: string): Parsed<TraceFilter> {

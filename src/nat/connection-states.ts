@@ -16,6 +16,7 @@ import {
   secondSctpChunk,
 } from "./protocol/sctp.ts";
 import { nextTcpState, TCP_IS_ACTIVE, TCP_STATE, TcpSide } from "./protocol/tcp.ts";
+import { CALL_SECONDS, nextCallState } from "./protocol/tunnel-call.ts";
 import { sctpTimeoutList, tcpTimeoutList } from "./timeouts.ts";
 
 /** Life of an entry that no packet of its own has touched yet (IPVS). */
@@ -74,6 +75,9 @@ export class ConnectionStates {
         if (isEstablished) this.#bindings.assure(record);
       }
       this.#count(record, isActive, destination);
+    } else if (protocol === Protocol.gre) {
+      this.enterCall(record, nextCallState(side, table.state(record)));
+      return;
     } else if (isEchoProtocol(protocol)) ticks = toTicks(ECHO_SECONDS);
     else if (side === TcpSide.output) this.#bindings.assure(record);
     this.#restart(record, ticks);
@@ -118,6 +122,17 @@ export class ConnectionStates {
   /** An entry that was made for something else than a packet of its own. */
   begin(record: number): void {
     this.#restart(record, toTicks(NEW_ENTRY_SECONDS));
+  }
+
+  /** A further path of an association, on which nothing was seen. It may be one in reserve: it lives like one in use. */
+  enterPath(record: number): void {
+    this.#restart(record, this.#sctpTicks[SCTP_ESTABLISHED]!);
+  }
+
+  /** A tunnel's call is in this state now. */
+  enterCall(record: number, state: number): void {
+    this.#table.setState(record, state);
+    this.#restart(record, toTicks(CALL_SECONDS[state]!));
   }
 
   /** An entry that waits for its first packet. @param ticks - how long; 0: for the timeout `listen` */

@@ -15,6 +15,7 @@ import { Flow, Protocol } from "../wire/flow.ts";
 import type { Packet } from "../wire/packet.ts";
 import { isFirstSegment, TcpFlag } from "../wire/tcp.ts";
 import { Answers } from "./answers.ts";
+import { AssociationPaths, isPath } from "./association-paths.ts";
 import { Bindings } from "./bindings.ts";
 import { CachedFlows } from "./cached-flows.ts";
 import { CallTable } from "./call-table.ts";
@@ -48,6 +49,7 @@ import { ServiceBook } from "./service-book.ts";
 import { SourceAddresses } from "./source-addresses.ts";
 import { Templates } from "./templates.ts";
 import { ESTIMATE_INTERVAL_MS, Traffic } from "./traffic.ts";
+import { readCallId, TunnelCalls } from "./tunnel-calls.ts";
 import { DROP, HELD, PASS, TO_CLIENT, TO_SERVER, VERDICT_KINDS, type Verdict } from "./verdict.ts";
 import type { VirtualService } from "./virtual-service.ts";
 
@@ -93,6 +95,8 @@ export class Director {
 
   readonly #dispatcher: Dispatcher;
   readonly #expectations: Expectations;
+  readonly #tunnelCalls: TunnelCalls;
+  readonly #paths: AssociationPaths;
   readonly #randomU32: RandomU32;
   readonly #hopChange: -1 | 1;
   readonly #answers: Answers;
@@ -151,7 +155,14 @@ export class Director {
     this.bindings.cached = this.#forwarding.cached = this.cached;
     services.onRetire = (destination) => this.cached.flush(destination);
     this.#expectations = new Expectations(connections, services, this.sources, this.bindings, this.#states);
-    this.applications = options.applications?.({ connections, expectations: this.#expectations });
+    this.#tunnelCalls = new TunnelCalls(connections, services, this.bindings, this.#states);
+    this.#paths = new AssociationPaths(connections, services, this.bindings, this.#states);
+    this.applications = options.applications?.({
+      connections,
+      expectations: this.#expectations,
+      tunnelCalls: this.#tunnelCalls,
+      paths: this.#paths,
+    });
     this.#dispatcher.applications = this.applications;
     this.#forwarding.applications = this.applications;
     this.bindings.onApplicationEnd = (record) => this.#endOfApplication(record);
@@ -345,6 +356,10 @@ export class Director {
     }
     if (flow.hasPorts) return this.#transport(packet, flow);
     if (isIcmp(flow)) return this.#icmp(packet, flow);
+    if (flow.protocol === Protocol.gre) {
+      const verdict = this.#call(packet, flow);
+      if (verdict !== undefined) return verdict;
+    }
     if (!this.services.isToVirtual(flow) || this.#leavesClients) return this.#pass(packet, flow);
     if (this.#settings.unserved === "drop") return DROP["unknown-protocol"];
     return this.#answers.error(packet, flow, PROTOCOL_UNREACHABLE, 0, "unknown-protocol");
@@ -361,6 +376,10 @@ export class Director {
     if ((flow.sourcePort === 0 || flow.destinationPort === 0) && this.#isExpected(record))
       return DROP.martian;
     const isToClient = (node & 1) === 1;
+    if (!isToClient && flow.protocol === Protocol.sctp && this.#isNewOnPath(packet, flow, record)) {
+      this.bindings.remove(record);
+      return this.#unknown(packet, flow);
+    }
     if (!isToClient && this.#isStarting(packet, flow) && this.#isReusable(flow, record)) {
       const service = this.services.find(flow);
       if (service !== undefined) {
@@ -376,6 +395,11 @@ export class Director {
       if (verdict !== undefined) return verdict;
     }
     return this.#forwarding.forward(packet, flow, node, destination);
+  }
+
+  /** An association begins where another one claimed a path. */
+  #isNewOnPath(packet: Packet, flow: Flow, record: number): boolean {
+    return isPath(this.connections, record) && this.#isStarting(packet, flow);
   }
 
   #isExpected(record: number): boolean {
@@ -447,6 +471,11 @@ export class Director {
   #unknown(packet: Packet, flow: Flow): Verdict {
     const expected = this.#expectations.claim(flow, this.#nowTick);
     if (expected >= 0) return this.#announced(packet, flow, expected);
+    if (flow.protocol === Protocol.sctp) {
+      const record = this.#paths.findByTag(packet.view, flow);
+      if (record >= 0 && !this.connections.isExpired(record, this.#nowTick))
+        return this.#forwarding.toClient(packet, flow, record, this.#destinationOf(record));
+    }
     if (!this.services.isToVirtual(flow)) return this.#outward(packet, flow);
     if (this.#leavesClients) return this.#pass(packet, flow);
     // From a virtual address to a virtual address: an answer would come back here, and so on for ever.
@@ -571,6 +600,26 @@ export class Director {
     return this.#forwarding.toServer(packet, flow, record, destination);
   }
 
+  // GRE
+
+  /** A packet of a call that PPTP announced. @returns undefined: it is none */
+  #call(packet: Packet, flow: Flow): Verdict | undefined {
+    if (!readCallId(packet.view, flow)) return undefined;
+    const node = this.#findLive(flow);
+    const record = node >> 1;
+    if (node < 0 || this.#tunnelCalls.isOver(record)) {
+      if (node >= 0) this.bindings.remove(record);
+      flow.hasPorts = false;
+      return undefined;
+    }
+    if (this.#leavesClients && this.#isOfClient(node)) return this.#pass(packet, flow);
+    const destination = this.#destinationOf(record);
+    // What else becomes of a removed server's connections ends the control connection, and the call with it.
+    if (!destination.isAvailable && (node & 1) === 0 && this.removalPolicy(destination) === "drop")
+      return DROP["destination-removed"];
+    return this.#forwarding.forward(packet, flow, node, destination);
+  }
+
   // ICMP
 
   #icmp(packet: Packet, flow: Flow): Verdict {
@@ -595,7 +644,7 @@ export class Director {
   }
 
   #icmpError(packet: Packet, flow: Flow): Verdict {
-    let node = findQuoted(packet, flow, this.#quoted, this.connections);
+    let node = findQuoted(packet, flow, this.#quoted, this.connections, this.#tunnelCalls);
     if (this.#leavesClients && (node < 0 || this.#isOfClient(node))) return this.#pass(packet, flow);
     if (node < 0 && this.#settings.ipvs.schedule_icmp === 1) node = this.#scheduleQuoted(packet, flow);
     if (node >= 0) this.cached.catchUp(node >> 1);

@@ -12,6 +12,7 @@ import { proxyHeaderBytes, proxyToClient, proxyToServer } from "./proxy-protocol
 import { HOPS_EXCEEDED, type IcmpError, TOO_BIG } from "./reply.ts";
 import { changeHops, rewrite } from "./rewrite.ts";
 import type { Traffic } from "./traffic.ts";
+import { ownCallId } from "./tunnel-calls.ts";
 import { DROP, TO_CLIENT, TO_SERVER, type Verdict } from "./verdict.ts";
 
 const FRAGMENT_MTU_MIN = 68;
@@ -97,7 +98,9 @@ export class Forwarding {
     const source = table.source(record);
     const sourceWords = source === 0 ? flow.words : table.sourceWords;
     const sourcePort = table.sourcePort(record);
-    rewrite(packet, flow, sourceWords, source * 4, sourcePort, words, at, table.destinationPort(record));
+    const port =
+      flow.protocol === Protocol.gre ? ownCallId(table, record, "server") : table.destinationPort(record);
+    rewrite(packet, flow, sourceWords, source * 4, sourcePort, words, at, port);
     if (this.#hopChange === 1) giveHopBack(packet, flow);
     return TO_SERVER;
   }
@@ -123,8 +126,10 @@ export class Forwarding {
     this.countOut(destination, packet.length); // as it leaves, like IPVS
     const { words } = table;
     const at = table.virtualAt(record);
-    const port = table.virtualPort(record);
-    rewrite(packet, flow, words, at, port, words, table.clientAt(record), table.clientPort(record));
+    const virtualPort = table.virtualPort(record);
+    const port =
+      flow.protocol === Protocol.gre ? ownCallId(table, record, "client") : table.clientPort(record);
+    rewrite(packet, flow, words, at, virtualPort, words, table.clientAt(record), port);
     if (this.#hopChange === 1) giveHopBack(packet, flow);
     return TO_CLIENT;
   }

@@ -7,6 +7,7 @@
  * translated. IPv6: every error.
  */
 import { type Flow, Protocol } from "../wire/flow.ts";
+import { GRE_CALL_ID_AT } from "../wire/gre.ts";
 import { ICMP_CHECKSUM_AT, ICMP_EMBEDDED_AT, ICMP_TYPE_AT } from "../wire/icmp.ts";
 import { IPV4_CHECKSUM_AT, IPV4_DESTINATION_AT, IPV4_SOURCE_AT } from "../wire/ipv4.ts";
 import { IPV6_DESTINATION_AT, IPV6_SOURCE_AT } from "../wire/ipv6.ts";
@@ -14,6 +15,7 @@ import type { Packet } from "../wire/packet.ts";
 import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
 import { echoIdentifierAt, isEchoProtocol, readEcho } from "./echo.ts";
 import { icmpChecksum, ipv4HeaderChecksum } from "./reply.ts";
+import { readCallId, type TunnelCalls } from "./tunnel-calls.ts";
 
 const UNREACHABLE = 3;
 const SOURCE_QUENCH = 4;
@@ -30,10 +32,18 @@ export function isTranslatedError(packet: Packet, flow: Flow): boolean {
  * The connection node an error is about: bit 0 is 0 when the error goes to the server, 1 when to the client; -1 none.
  * @param quoted - filled with the quoted packet's flow, turned round
  */
-export function findQuoted(packet: Packet, flow: Flow, quoted: Flow, table: ConnectionTable): number {
+export function findQuoted(
+  packet: Packet,
+  flow: Flow,
+  quoted: Flow,
+  table: ConnectionTable,
+  calls: TunnelCalls,
+): number {
   const end = packet.at + packet.length;
   if (quoted.dissectQuoted(packet.view, flow.transportAt + ICMP_EMBEDDED_AT, end) !== "ok") return -1;
   if (quoted.family !== flow.family) return -1;
+  if (quoted.protocol === Protocol.gre)
+    return quoted.fragmentOffset === 0 && readCallId(packet.view, quoted) ? calls.findQuoted(quoted) : -1;
   if (!quoted.hasPorts) {
     const isEcho =
       isEchoProtocol(quoted.protocol) && quoted.fragmentOffset === 0 && quoted.transportBytes >= 8;
@@ -96,6 +106,10 @@ export function translateError(
 function writePorts(view: DataView, quoted: Flow, sourcePort: number, destinationPort: number): void {
   if (isEchoProtocol(quoted.protocol)) {
     view.setUint16(echoIdentifierAt(quoted), quoted.sourcePort === 0 ? sourcePort : destinationPort);
+    return;
+  }
+  if (quoted.protocol === Protocol.gre) {
+    view.setUint16(quoted.transportAt + GRE_CALL_ID_AT, destinationPort);
     return;
   }
   view.setUint16(quoted.transportAt, sourcePort);

@@ -4,7 +4,7 @@
  *
  * A partial checksum (virtio NEEDS_CSUM) covers the pseudo-header only: it follows the addresses, not the ports. A UDP
  * checksum of zero means "none" and becomes a real one, as IPVS does. SCTP's CRC32c covers no addresses; it is computed
- * anew when a port changed.
+ * anew when a port changed. GRE has none, and as destination port the receiver's call ID.
  */
 import {
   crc32c,
@@ -17,6 +17,7 @@ import {
   udpChecksum,
 } from "../wire/checksum.ts";
 import { type Flow, Protocol } from "../wire/flow.ts";
+import { GRE_CALL_ID_AT } from "../wire/gre.ts";
 import { ICMP_CHECKSUM_AT } from "../wire/icmp.ts";
 import { IPV4_CHECKSUM_AT, IPV4_SOURCE_AT, IPV4_TTL_AT } from "../wire/ipv4.ts";
 import { IPV6_HOP_LIMIT_AT, IPV6_SOURCE_AT } from "../wire/ipv6.ts";
@@ -70,6 +71,10 @@ export function rewrite(
   }
 
   const { transportAt } = flow;
+  if (flow.protocol === Protocol.gre) {
+    view.setUint16(transportAt + GRE_CALL_ID_AT, destinationPort);
+    return;
+  }
   let portDelta = 0;
   if (sourcePort !== flow.sourcePort) {
     view.setUint16(transportAt, sourcePort);

@@ -176,6 +176,8 @@ export class SyncMaster implements ConnectionObserver {
     if (!isTemplate) {
       if (ipvs.sync_persist_mode === 1 && this.#isPersistent(record)) return false;
       const protocol = table.protocol(record);
+      // Its IDs are not among what IPVS's messages can say.
+      if (protocol === Protocol.gre) return false;
       if (protocol !== Protocol.udp) {
         const state = table.state(record);
         const isTcp = protocol === Protocol.tcp;

@@ -16,7 +16,7 @@
  * |          Chunk Value, padded to a multiple of four bytes      |
  * +---------------------------------------------------------------+
  *
- * Left out: everything inside chunks; multi-homing (an association has one address on each side here).
+ * Left out: everything inside chunks, for which alg/sctp.ts is.
  */
 export const SCTP_HEADER_BYTES = 12;
 export const SCTP_CHUNK_HEADER_BYTES = 4;
@@ -41,6 +41,19 @@ export const SctpChunk = {
   cookieEcho: 10,
   cookieAck: 11,
   shutdownComplete: 14,
+  asconfAck: 0x80,
+  pad: 0x84,
+  asconf: 0xc1,
+} as const;
+
+/** Types of parameters (RFC 9260 section 3.3, RFC 5061 section 4.2, RFC 4820 section 3); each begins with type and length. */
+export const SctpParameter = {
+  ipv4Address: 5,
+  ipv6Address: 6,
+  hostName: 11,
+  pad: 0x8005,
+  supportedExtensions: 0x8008,
+  setPrimaryAddress: 0xc004,
 } as const;
 
 const EMPTY = new DataView(new ArrayBuffer(0));

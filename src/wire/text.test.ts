@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bytes, echo, fragment, icmp, ip, sctp, tcp, udp } from "../../test/support/packet-builder.ts";
+import { bytes, echo, fragment, gre, icmp, ip, sctp, tcp, udp } from "../../test/support/packet-builder.ts";
 import { formatPacket } from "./text.ts";
 
 const V4 = { from: "202.100.1.2:3456", to: "202.103.106.5:80" };
@@ -35,6 +35,11 @@ describe("formatPacket", () => {
       "202.100.1.2:3456 > 202.103.106.5:80 sctp cookieEcho,chunk 77 tag 5 len 20 ttl 64",
     ],
     [
+      gre({ ...PING, callId: 4660, sequence: 1, payload: bytes(9) }),
+      "202.100.1.2 > 202.103.106.5 gre call 4660 len 21 ttl 64",
+    ],
+    [ip({}, PING.from, PING.to, 47, bytes(9)), "202.100.1.2 > 202.103.106.5 gre len 9 ttl 64"],
+    [
       echo({ ...PING, id: 7, seq: 3, payload: bytes(56) }),
       "202.100.1.2 > 202.103.106.5 icmp echo request id 7 seq 3 len 56 ttl 64",
     ],
@@ -61,7 +66,7 @@ describe("formatPacket", () => {
         "[[2001:db8:1::2]:3456 > [2001:db8:5::5]:80 udp] len 48 ttl 64",
     ],
     [icmp({ ...PING, type: 42, code: 1 }), "202.100.1.2 > 202.103.106.5 icmp type 42 code 1 len 0 ttl 64"],
-    [ip({}, "1.2.3.4", "5.6.7.8", 47, bytes(9)), "1.2.3.4 > 5.6.7.8 protocol 47 len 9 ttl 64"],
+    [ip({}, "1.2.3.4", "5.6.7.8", 46, bytes(9)), "1.2.3.4 > 5.6.7.8 protocol 46 len 9 ttl 64"],
   ];
 
   it.each(lines.map(([packet, line]) => [line, packet] as const))("writes %s", (line, packet) => {

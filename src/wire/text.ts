@@ -13,6 +13,7 @@
  */
 import { formatAddress, formatEndpoint, formatIpv4 } from "./address.ts";
 import { Protocol } from "./flow.ts";
+import { pptpCallId } from "./gre.ts";
 import { IcmpType, IcmpView } from "./icmp.ts";
 import { Icmpv6Type, Icmpv6View } from "./icmpv6.ts";
 import { Ipv4View } from "./ipv4.ts";
@@ -147,6 +148,8 @@ function formatMessage(view: DataView, header: Header): string {
       return formatIcmp(view, at, end);
     case Protocol.icmp6:
       return formatIcmpv6(view, at, end);
+    case Protocol.gre:
+      return formatGre(view, at, end);
     default:
       return `len ${end - at}`;
   }
@@ -240,6 +243,11 @@ function formatIcmpv6(view: DataView, at: number, end: number): string {
 function formatQuotation(view: DataView, from: number, end: number): string {
   const header = readHeader(view, from, end);
   return typeof header === "string" ? `[${header}]` : `[${formatTuple(view, header)}]`;
+}
+
+function formatGre(view: DataView, at: number, end: number): string {
+  const callId = pptpCallId(view, at, end - at);
+  return callId < 0 ? `len ${end - at}` : `call ${callId} len ${end - at}`;
 }
 
 function isLaterFragment(header: Header): boolean {

@@ -6,7 +6,7 @@ import type { Engine } from "../../src/alg/engine/engine.ts";
 import type { Side } from "../../src/alg/engine/module.ts";
 import { seededRandom } from "../../src/base/seeded-random.ts";
 import { Protocol } from "../../src/wire/flow.ts";
-import { tcp, udp } from "./packet-builder.ts";
+import { sctp, tcp, udp } from "./packet-builder.ts";
 import type { Stage } from "./stage.ts";
 import type { Place } from "./story.ts";
 
@@ -115,6 +115,7 @@ export function fuzzModule(place: Place, count: number, seed: number): FuzzResul
 function open(stage: Stage, { outside, inside, transport = "tcp" }: Place): number {
   const [from, to] = outside;
   if (transport === "udp") stage.send(udp({ from, to, payload: "" }));
+  else if (transport === "sctp") stage.send(sctp({ from, to }));
   else {
     stage.send(tcp({ from, to, flags: "S", seq: 0 }));
     stage.send(tcp({ from: inside[1], to: inside[0], flags: "SA", seq: 0, ack: 1 }));

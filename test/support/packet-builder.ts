@@ -63,6 +63,7 @@ export interface IcmpFields extends IpFields {
 const TCP_FLAG_LETTERS = "FSRPAUEC";
 const TCP = 6;
 const UDP = 17;
+const GRE = 47;
 const SCTP = 132;
 const ICMP = 1;
 const ICMPV6 = 58;
@@ -112,6 +113,36 @@ export function sctp(
   if (fields.checksum !== "none") view.setUint32(8, plainCrc32c(packet), true);
   if (fields.checksum === "wrong") view.setUint8(8, view.getUint8(8) ^ 1);
   return ip(fields, from.address, to.address, SCTP, packet);
+}
+
+/**
+ * A packet of a call of PPTP, RFC 2637 section 4.1.
+ * @param fields - addresses without ports; numbers left out are not in the packet
+ */
+export function gre(
+  fields: IpFields & {
+    from: string;
+    to: string;
+    callId: number;
+    sequence?: number;
+    acknowledgment?: number;
+    payload?: Uint8Array | string;
+  },
+): Uint8Array {
+  const { sequence, acknowledgment } = fields;
+  const payload = toBytes(fields.payload);
+  const numbers = [sequence, acknowledgment].filter((number) => number !== undefined);
+  const [packet, view] = room(8 + 4 * numbers.length + payload.length);
+  const isSequenced = sequence === undefined ? 0 : 0x1000;
+  view.setUint16(0, 0x2001 | isSequenced | (acknowledgment === undefined ? 0 : 0x80));
+  view.setUint16(2, 0x880b);
+  view.setUint16(4, payload.length);
+  view.setUint16(6, fields.callId);
+  numbers.forEach((number, index) => {
+    view.setUint32(8 + 4 * index, number);
+  });
+  packet.set(payload, 8 + 4 * numbers.length);
+  return ip(fields, fields.from, fields.to, GRE, packet);
 }
 
 /** ICMP between IPv4 addresses, ICMPv6 between IPv6 ones; type and code are taken as they are. */

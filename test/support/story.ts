@@ -20,12 +20,12 @@ const GSO_BYTES = 40;
 export interface Place {
   readonly name: string;
   /** Default: tcp. */
-  readonly transport?: "tcp" | "udp";
+  readonly transport?: "tcp" | "udp" | "sctp";
   readonly stage: () => Stage;
   /** The client's end and the server's, as the client sees them; then as the server does. */
   readonly outside: readonly [string, string];
   readonly inside: readonly [string, string];
-  /** A character a byte. */
+  /** A character a byte. SCTP: packets from the common header on. */
   readonly said: readonly (readonly ["client" | "server", string, string?])[];
 }
 

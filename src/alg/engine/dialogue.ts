@@ -1,10 +1,14 @@
 /** A connection that has a module: who is on either side, what the module remembers, what was announced. */
+
+import { type AssociationPaths, isPath } from "../../nat/association-paths.ts";
 import type { ApplicationOptions } from "../../nat/configuration.ts";
 import { ConnectionFlag, type ConnectionTable } from "../../nat/connection-table.ts";
 import type { ApplicationCounters } from "../../nat/contracts/application.ts";
 import { type Expectations, type Expected, PORT_MIN } from "../../nat/expectations.ts";
+import type { TunnelCalls } from "../../nat/tunnel-calls.ts";
 import { formatAddress, parseAddress } from "../../wire/address.ts";
 import { Protocol } from "../../wire/flow.ts";
+import { AnnouncedCalls } from "./announced-calls.ts";
 import {
   type AnnouncedProtocol,
   type Announcement,
@@ -24,6 +28,10 @@ export type Count = { -readonly [Name in keyof ApplicationCounters]: number };
 export interface DialogueHost {
   readonly connections: ConnectionTable;
   readonly expectations: Expectations;
+  readonly tunnelCalls: TunnelCalls;
+  readonly paths: AssociationPaths;
+  /** A path of this dialogue's association was found. @returns its dialogue, or undefined */
+  beginPath(record: number, of: ModuleDialogue): ModuleDialogue | undefined;
   /** The unit that is being read. */
   readonly unit: Unit;
   onRewrite: ((before: string, after: string) => void) | undefined;
@@ -48,6 +56,8 @@ const TRANSPORTS: Readonly<Record<number, Transport>> = {
 };
 const TICKS_PER_SECOND = 100;
 const LASTING_SECONDS_MAX = 86_400;
+/** Further paths of an association; another one takes the place of the oldest. */
+const PATHS_MAX = 7;
 
 export class ModuleDialogue implements Dialogue {
   memory = 0;
@@ -61,7 +71,13 @@ export class ModuleDialogue implements Dialogue {
   toClient: Stream | undefined;
   /** Nothing is read any more. */
   isUnread = false;
+  /** The packet that was read last is not passed on. */
+  isDropped = false;
   readonly #host: DialogueHost;
+  /** Once there is one. */
+  #calls: AnnouncedCalls | undefined;
+  /** Entries of further paths, some of which may have come to their end. */
+  readonly #paths: number[] = [];
   // What was announced, newest first: entries, -1 where there is none, and which of those that a record held they are.
   readonly #records: Int32Array;
   readonly #generations: Int32Array;
@@ -98,6 +114,8 @@ export class ModuleDialogue implements Dialogue {
     this.record = record;
     this.isUnread = false;
     this.#records.fill(-1);
+    this.#calls?.forget();
+    this.#paths.length = 0;
     if (transport !== Protocol.tcp || this.working.module.stream === undefined) return;
     this.toServer ??= this.#makeStream("client");
     this.toClient ??= this.#makeStream("server");
@@ -232,6 +250,7 @@ export class ModuleDialogue implements Dialogue {
   }
 
   listens(side: Side, announcement: Announcement): number {
+    if (announcement.protocol === "gre") return this.#gives(side, announcement);
     // It is reached without help.
     if (side === "server" && !this.isHidden("server") && announcement.module === undefined) return 0;
     const { expectations } = this.#host;
@@ -241,7 +260,7 @@ export class ModuleDialogue implements Dialogue {
       this.working.counters.foreign++;
       return 0;
     }
-    if (port < PORT_MIN && announcement.isLowAllowed !== true && protocol !== "gre") {
+    if (port < PORT_MIN && announcement.isLowAllowed !== true) {
       this.working.counters.lowPort++;
       return 0;
     }
@@ -275,6 +294,22 @@ export class ModuleDialogue implements Dialogue {
     this.#note(record, side, port, wanted, second >= 0);
     this.working.counters.announced++;
     return publicPort;
+  }
+
+  #gives(side: Side, { port, answers }: Announcement): number {
+    const { connections: table, tunnelCalls } = this.#host;
+    const { counters, module } = this.working;
+    this.#calls ??= new AnnouncedCalls(table, tunnelCalls, module.expectationsMax);
+    const shown = this.#calls.give(this.record, side, port, answers);
+    if (shown < 0) counters.noPlace++;
+    else if (answers === undefined) counters.announced++;
+    else counters.begun++;
+    return shown;
+  }
+
+  /** The connection is not established any more, and what belongs to its calls is nobody's. */
+  endCalls(): void {
+    this.#calls?.endAll(this.record);
   }
 
   /** Who listens, as a destination's number: may this side announce it? */
@@ -367,6 +402,7 @@ export class ModuleDialogue implements Dialogue {
   }
 
   withdraw(side: Side, protocol: AnnouncedProtocol, ownPort: number): void {
+    if (protocol === "gre") this.#calls?.end(this.record, side, ownPort);
     for (;;) {
       const index = this.#indexOf(side, protocol, ownPort, 0);
       if (index < 0) return;
@@ -378,13 +414,48 @@ export class ModuleDialogue implements Dialogue {
   }
 
   ownPortOf(side: Side, protocol: AnnouncedProtocol, shownPort: number): number {
+    if (protocol === "gre") return this.#calls?.ownIdOf(this.record, side, shownPort) ?? -1;
     const index = shownPort > 0 ? this.#indexOf(side, protocol, 0, shownPort) : -1;
     return index < 0 ? 0 : this.#ownPorts[index]!;
   }
 
   shownPortOf(side: Side, protocol: AnnouncedProtocol, ownPort: number): number {
+    if (protocol === "gre") return this.#calls?.shownIdOf(this.record, side, ownPort) ?? -1;
     const index = ownPort > 0 ? this.#indexOf(side, protocol, ownPort, 0) : -1;
     return index < 0 ? 0 : this.#shownPort(side, this.#records[index]!);
+  }
+
+  get isPath(): boolean {
+    return isPath(this.#host.connections, this.record);
+  }
+
+  alsoAt(address: Int32Array): void {
+    const record = this.#host.paths.add(this.record, address);
+    if (record === this.record) return;
+    const path = record < 0 ? undefined : this.#host.beginPath(record, this);
+    if (path === undefined) {
+      this.working.counters.noPlace++;
+      return;
+    }
+    path.memory = this.memory;
+    path.words.set(this.words);
+    if (this.#paths.includes(record)) return;
+    this.working.counters.announced++;
+    if (this.#paths.length === PATHS_MAX) this.#host.paths.end(this.#paths.shift()!, this.record);
+    this.#paths.push(record);
+  }
+
+  withdrawPaths(): void {
+    for (const record of this.#paths) this.#host.paths.end(record, this.record);
+    this.#paths.length = 0;
+  }
+
+  claimTag(tag: number): void {
+    this.#host.paths.remember(this.record, tag | 0);
+  }
+
+  drop(): void {
+    this.isDropped = true;
   }
 
   virtualPortBetween(serverPort: number, clientPort: number): number {

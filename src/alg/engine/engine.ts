@@ -2,6 +2,8 @@
  * The engine of the application modules: which connection has which, and its packets through its streams, or as datagrams.
  * Dialogues are made when they are first needed and used again; a connection finds its own by a word of its entry.
  */
+
+import type { AssociationPaths } from "../../nat/association-paths.ts";
 import type { ApplicationName, ApplicationOptions } from "../../nat/configuration.ts";
 import { ConnectionFlag, type ConnectionTable } from "../../nat/connection-table.ts";
 import type {
@@ -12,12 +14,15 @@ import type {
   ApplicationUsage,
 } from "../../nat/contracts/application.ts";
 import type { Expectations } from "../../nat/expectations.ts";
+import { SCTP_CLOSED } from "../../nat/protocol/sctp.ts";
 import { TCP_STATE } from "../../nat/protocol/tcp.ts";
+import type { TunnelCalls } from "../../nat/tunnel-calls.ts";
 import { type Flow, Protocol } from "../../wire/flow.ts";
 import type { Packet } from "../../wire/packet.ts";
 import { passDatagram } from "./datagram.ts";
 import { type Count, ModuleDialogue, type Working } from "./dialogue.ts";
 import type { ApplicationModule, Side, Transport } from "./module.ts";
+import { passSctp } from "./sctp-packet.ts";
 import { passSegment } from "./segment.ts";
 import { Unit } from "./unit.ts";
 
@@ -36,6 +41,8 @@ export class Engine implements Applications {
   onRewrite: ((before: string, after: string) => void) | undefined;
   readonly connections: ConnectionTable;
   readonly expectations: Expectations;
+  readonly tunnelCalls: TunnelCalls;
+  readonly paths: AssociationPaths;
   readonly unit = new Unit();
   /** The modules; by a number less one. One whose name was taken away has no name, and its connections go on. */
   readonly #working: Working[] = [];
@@ -47,6 +54,8 @@ export class Engine implements Applications {
   constructor(host: ApplicationHost, modules: readonly ApplicationModule[]) {
     this.connections = host.connections;
     this.expectations = host.expectations;
+    this.tunnelCalls = host.tunnelCalls;
+    this.paths = host.paths;
     for (const module of modules) this.define(module);
   }
 
@@ -153,7 +162,11 @@ export class Engine implements Applications {
   }
 
   expiring(record: number): void {
-    this.dialogueOf(record).withdrawBound();
+    const dialogue = this.dialogueOf(record);
+    dialogue.withdrawBound();
+    if (this.connections.protocol(record) === Protocol.tcp) {
+      if (this.connections.state(record) !== TCP_STATE.established) dialogue.endCalls();
+    } else if (this.connections.state(record) === SCTP_CLOSED) dialogue.withdrawPaths();
   }
 
   announcedBegan(record: number, control: number, application: number): void {
@@ -167,8 +180,9 @@ export class Engine implements Applications {
   ofPort(names: readonly ApplicationName[], protocol: number, port: number): ApplicationName | undefined {
     for (let index = 0; index < names.length; index++) {
       const working = this.#working[this.#indexOf(names[index]!)];
-      if (working !== undefined && isOf(working.module, protocol) && working.module.ports.includes(port))
-        return names[index];
+      if (working === undefined || !isOf(working.module, protocol)) continue;
+      const { ports } = working.module;
+      if (ports === "all" || ports.includes(port)) return names[index];
     }
     return undefined;
   }
@@ -201,6 +215,7 @@ export class Engine implements Applications {
         const { toServer, toClient } = dialogue;
         if (toServer === undefined || toClient === undefined) return true;
         const isOpening = this.connections.state(dialogue.record) !== TCP_STATE.established;
+        if (isOpening) dialogue.endCalls();
         const own = from === "client" ? toServer : toClient;
         const passage = passSegment(packet, flow, own, from === "client" ? toClient : toServer, isOpening);
         if (passage === "passed") return true;
@@ -212,9 +227,20 @@ export class Engine implements Applications {
         if (passage === "badChecksum") counters.badChecksum++;
         return passage === "passed";
       }
+      case Protocol.sctp: {
+        const passage = passSctp(packet, flow, dialogue, this.unit, from);
+        if (passage === "badChecksum") counters.badChecksum++;
+        return passage === "passed";
+      }
       default:
         return true;
     }
+  }
+
+  beginPath(record: number, { working, options }: ModuleDialogue): ModuleDialogue | undefined {
+    const { connections } = this;
+    if (!connections.hasFlag(record, ConnectionFlag.application)) this.#begin(record, working, options);
+    return connections.hasFlag(record, ConnectionFlag.application) ? this.dialogueOf(record) : undefined;
   }
 
   /** Of a connection that has a module. */

@@ -22,7 +22,7 @@ export interface ApplicationModule {
   /** What its connections are of. */
   readonly transports: readonly Transport[];
   /** The protocol's ports, for connections that a masquerade rule's modules are for. */
-  readonly ports: readonly number[];
+  readonly ports: readonly number[] | "all";
   /** Announcements that may wait at a time, 0..64; another one takes the place of the oldest. */
   readonly expectationsMax: number;
   /** How a TCP stream is cut into units. Required with "tcp" unless the module reads nothing. */
@@ -88,12 +88,13 @@ export interface Dialogue {
    * This side says that it listens; the other one, or anyone, may connect to it.
    * What was announced before and is not over keeps its port, and its time begins anew.
    * @returns the port where that one finds it, to be written in place of the announced one; 0: refused, or the other side
-   *   reaches it without our help: leave what was said as it is
+   *   reaches it without our help: leave what was said as it is. gre, whose IDs may be 0: the ID by which the other side
+   *   knows the call, or -1
    */
   listens(side: Side, announcement: Announcement): number;
   /** What it announced on this port is over, the other half of a pair too, and datagrams that came by it. */
   withdraw(side: Side, protocol: AnnouncedProtocol, ownPort: number): void;
-  /** The own port of what this side announced and is shown on this port; 0: it announced none. */
+  /** The own port of what this side announced and is shown on this port; 0, gre: -1: it announced none. */
   ownPortOf(side: Side, protocol: AnnouncedProtocol, shownPort: number): number;
   /** Likewise the port it is shown on. */
   shownPortOf(side: Side, protocol: AnnouncedProtocol, ownPort: number): number;
@@ -102,6 +103,20 @@ export interface Dialogue {
    * and there towards the client; 0: there is none.
    */
   virtualPortBetween(serverPort: number, clientPort: number): number;
+  /**
+   * SCTP: the side that is not hidden has this address too; packets from it and to it belong to this association. The path has a
+   * dialogue of its own, which begins with this one's memory and words as they are now; so does one that is known.
+   * @param address - four words, of the association's family
+   */
+  alsoAt(address: Int32Array): void;
+  /** The association is over, and all its paths. */
+  withdrawPaths(): void;
+  /** SCTP: packets of any address, from the server's port to where it sees the client, belong to this association by this tag. */
+  claimTag(tag: number): void;
+  /** Is this a path that alsoAt made? */
+  readonly isPath: boolean;
+  /** SCTP: the packet that is being read is not passed on. */
+  drop(): void;
   /** What follows is encrypted: pass it on unread. */
   stepAside(): void;
   /** Nothing follows that matters: pass it on unread, without counting it as encrypted. */
@@ -115,8 +130,10 @@ export type AnnouncedProtocol = "tcp" | "udp" | "gre";
 
 export interface Announcement {
   readonly protocol: AnnouncedProtocol;
-  /** 1..65535; below 1024 it is refused, unless `isLowAllowed` (and for gre). */
+  /** 1..65535; below 1024 it is refused, unless `isLowAllowed`. gre: 0..65535 */
   readonly port: number;
+  /** gre: the other side's own ID of the call that this one answers. Default: this side is the first to say its ID. */
+  readonly answers?: number;
   /** Last own port of a range that begins at `port`: each is shown on the same number, or where `opener` says. */
   readonly lastPort?: number;
   /** Public port to try first. Default: `port`. */

@@ -138,6 +138,9 @@ function serverLine(server: DestinationStatus, { variant, isExact }: ListFormat,
   }
 }
 
+/** Protocols whose ports have no names. */
+const NAMELESS: readonly ConnectionStatus["protocol"][] = ["ip", "icmp", "gre"];
+
 /**
  * `ipvsadm -Lc`.
  * @param withEngine - `--persistent-conn`: what a persistence engine pins by, in two more columns
@@ -155,7 +158,7 @@ export function listConnections(
       const { protocol, expiresSeconds, state, client, virtual, destination, engine } = one;
       const minutes = String(Math.floor(expiresSeconds / 60)).padStart(2, "0");
       const seconds = String(expiresSeconds % 60).padStart(2, "0");
-      const named = protocol === "ip" || protocol === "icmp" ? undefined : protocol;
+      const named = NAMELESS.includes(protocol) ? undefined : (protocol as ServiceProtocol);
       const endpoints = [client, virtual, destination].map((endpoint) => label(endpoint, named));
       const cells = [protocol.toUpperCase(), `${minutes}:${seconds}`, state, ...endpoints];
       if (!withEngine || engine === undefined) return connectionRow(cells, 0);

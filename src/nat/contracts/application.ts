@@ -1,9 +1,11 @@
 /** What the director asks of the application modules, and what it lends them. */
 import type { Flow } from "../../wire/flow.ts";
 import type { Packet } from "../../wire/packet.ts";
+import type { AssociationPaths } from "../association-paths.ts";
 import type { ApplicationName, ApplicationOptions } from "../configuration.ts";
 import type { ConnectionTable } from "../connection-table.ts";
 import type { Expectations } from "../expectations.ts";
+import type { TunnelCalls } from "../tunnel-calls.ts";
 
 export interface Applications {
   /** A connection was made for which this module is to work, if it is of a transport that the module knows. */
@@ -69,6 +71,8 @@ export interface ApplicationCounters {
 export interface ApplicationHost {
   readonly connections: ConnectionTable;
   readonly expectations: Expectations;
+  readonly tunnelCalls: TunnelCalls;
+  readonly paths: AssociationPaths;
 }
 
 /** Makes a director's application modules. */
