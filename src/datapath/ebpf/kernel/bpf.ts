@@ -158,6 +158,11 @@ export class BpfMap extends BpfObject {
     return bpf(Command.mapUpdate, this.#attributes.at, ATTRIBUTE_BYTES);
   }
 
+  /** Fetch what is under the key aimed at, into the value aimed at. @returns negative errno: ENOENT */
+  look(): number {
+    return bpf(Command.mapLookup, this.#attributes.at, ATTRIBUTE_BYTES);
+  }
+
   /** Take out what is under the key aimed at. @returns negative errno: ENOENT */
   delete(): number {
     return bpf(Command.mapDelete, this.#deletion.at, ATTRIBUTE_BYTES);
