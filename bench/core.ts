@@ -1,8 +1,9 @@
 /**
  * `npm run bench`: the core alone, layer by layer, in one process. What it costs in nanoseconds, heap and memory; the
- * datapath and the kernel are not in it (`npm run bench:net`).
+ * datapath and the kernel are not in it (`npm run bench:net`), but for the fast path's program.
  */
 import { parseArgs } from "node:util";
+import { fastPathBenchmark } from "./datapath/fast-path.ts";
 import { describeMachine, today, writeResult } from "./machine.ts";
 import { connectionTableBenchmark, memoryBenchmark } from "./nat/connection-table.ts";
 import { directorBenchmark } from "./nat/director.ts";
@@ -50,6 +51,7 @@ const director = directorBenchmark(seconds);
 show(director.text);
 show(checksumBenchmark(seconds));
 show(pickBenchmark(seconds));
+show(fastPathBenchmark());
 
 const mark = (isReached: boolean): string => (isReached ? "reached" : "MISSED");
 const { tableBytes } = memory;

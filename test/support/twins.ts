@@ -129,6 +129,7 @@ export class Twins {
         `${found[index]!.text} ${expiresSeconds} ${wanted[index]!.expiresSeconds}`,
       ).toBeLessThanOrEqual(1);
     });
+    expect(this.cache.maps.flows.count()).toBe(2 * this.cache.status.connections);
     expect(this.cache.status.mismatches, this.warnings.join("\n")).toBe(0);
   }
 

@@ -1,4 +1,6 @@
 /** The eBPF fast path at work between real programs: what stays in the kernel, and what brings it back to the director. */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Status } from "../../src/api/operations.ts";
 import { builtProgram } from "../../src/cli/demo/director-daemon.ts";
@@ -15,6 +17,7 @@ import {
 } from "../support/founding.ts";
 
 const why = whyNoFastPath();
+const DIST = fileURLToPath(new URL("../../dist", import.meta.url));
 const SERVICES = [
   { protocol: "tcp", port: 80, a: [80, 1], b: [8000, 2] },
   { protocol: "tcp", port: 7, a: [7, 1] },
@@ -127,6 +130,30 @@ describe.skipIf(why !== undefined)(`fast path (${why ?? "eBPF is there"})`, () =
     expect(audited).toBeGreaterThanOrEqual(0);
     expect((await founding.daemon.vsnat("status")).stdout).toMatch(/^fast path on: connections \d+/m);
     expect(founding.daemon.program.stderr).toContain("fast path on");
+  });
+
+  test("what is pinned outlives its process, and the next one takes it over", async () => {
+    const { director, laboratory } = founding;
+    const directory = join(laboratory.directory, "pins");
+    const keeper = testProgram("flow-keeper", DIST, 1, directory).join(" ");
+    // A mount namespace of its own, so that what is mounted goes with it. Loopback is every namespace's first interface.
+    const script = `${keeper} die & until grep -q devices "$0"; do sleep 0.1; done; kill -9 $!; wait $!
+      ${keeper} keep; ${keeper} drop; ${keeper} drop; ls ${directory} | grep -v debug; echo end`;
+    const output = join(laboratory.directory, "keeper.txt");
+    const wrapped = ["unshare", "-m", "bash", "-c", `(${script}) > "$0" 2>&1; cat "$0"`, output];
+    const { stdout } = await director.run(wrapped, { timeoutMs: 60_000 });
+    const found = stdout
+      .split("\n")
+      .flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as { devices: number[] }] : []));
+    // Record 0: ESTABLISHED, last seen at tick 100, two more packets from the client.
+    const inherited = [[0, 1, 100, 2]];
+    expect(found).toEqual([
+      { devices: [], inherited: [], warnings: [] },
+      { devices: [1], inherited, warnings: [] },
+      { devices: [1], inherited, warnings: [] },
+      { devices: [], inherited: [], warnings: [] },
+    ]);
+    expect(stdout).toMatch(/\}\nend\n$/); // nothing is left in the directory
   });
 
   test("where eBPF is not allowed the slow path does it all, unless it is required", async () => {

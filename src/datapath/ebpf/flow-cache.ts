@@ -78,7 +78,10 @@ export class EbpfFlowCache implements FlowCache {
   readonly #auditor: Auditor;
   readonly #epochs: Int32Array;
   readonly #counts: BigUint64Array;
+  readonly #countWords: Int32Array;
   readonly #countsTaken: Float64Array;
+  /** Packets of each destination when its counts were last taken, all together, modulo 2^32. */
+  readonly #sumsSeen: Int32Array;
   readonly #processorCount: number;
   readonly #serversMax: number;
   readonly #links = new Map<number, TcxLink>();
@@ -115,6 +118,8 @@ export class EbpfFlowCache implements FlowCache {
       this.#ring = new Ring(news);
       this.#epochs = new Int32Array(epochs.memory);
       this.#counts = new BigUint64Array(servers.memory);
+      this.#countWords = new Int32Array(servers.memory);
+      this.#sumsSeen = new Int32Array(this.#serversMax);
       this.#countsTaken = new Float64Array(this.#serversMax * (Count.bytes / 8));
     } catch (error) {
       closeMaps(this.maps);
@@ -331,7 +336,7 @@ export class EbpfFlowCache implements FlowCache {
   }
 
   takeCounts(number: number, add: TrafficSink): void {
-    if (number >= this.#serversMax) return;
+    if (number >= this.#serversMax || !this.#hasCounts(number)) return;
     const inPackets = this.#takeCount(number, 0);
     const inBytes = this.#takeCount(number, 1);
     const outPackets = this.#takeCount(number, 2);
@@ -345,6 +350,20 @@ export class EbpfFlowCache implements FlowCache {
 
   setRules(rules: FlowRules): void {
     this.#control.setRules(rules);
+  }
+
+  /** Whether a destination had packets: most have none most of the time, and this costs no big integers. */
+  #hasCounts(number: number): boolean {
+    let sum = 0;
+    const words = Count.bytes / 4;
+    for (let processor = 0; processor < this.#processorCount; processor++) {
+      const at = (number * this.#processorCount + processor) * words;
+      sum += this.#countWords[at + Count.at.inPackets / 4]! + this.#countWords[at + Count.at.outPackets / 4]!;
+    }
+    sum |= 0;
+    if (this.#sumsSeen[number] === sum) return false;
+    this.#sumsSeen[number] = sum;
+    return true;
   }
 
   /** @param quantity - place among the counts of a line */

@@ -87,8 +87,9 @@ export interface MapShape {
 export class BpfMap extends BpfObject {
   readonly shape: MapShape;
   readonly name: string;
-  /** For one call at a time: key and value lie where the caller put them. */
+  /** For one call at a time: key and value lie where the caller put them. What a deletion does not use must be zero. */
   readonly #attributes = new Attributes();
+  readonly #deletion = new Attributes();
   #memory: ArrayBuffer | undefined;
 
   constructor(descriptor: number, name: string, shape: MapShape) {
@@ -146,7 +147,9 @@ export class BpfMap extends BpfObject {
    */
   aim(keyAt: number, valueAt: number): void {
     this.#attributes.u32(0, this.descriptor);
+    this.#deletion.u32(0, this.descriptor);
     this.#attributes.view.setBigUint64(8, BigInt(keyAt), true);
+    this.#deletion.view.setBigUint64(8, BigInt(keyAt), true);
     this.#attributes.view.setBigUint64(16, BigInt(valueAt), true);
   }
 
@@ -155,9 +158,14 @@ export class BpfMap extends BpfObject {
     return bpf(Command.mapUpdate, this.#attributes.at, ATTRIBUTE_BYTES);
   }
 
+  /** Fetch what is under the key aimed at, into the value aimed at. @returns negative errno: ENOENT */
+  look(): number {
+    return bpf(Command.mapLookup, this.#attributes.at, ATTRIBUTE_BYTES);
+  }
+
   /** Take out what is under the key aimed at. @returns negative errno: ENOENT */
   delete(): number {
-    return bpf(Command.mapDelete, this.#attributes.at, ATTRIBUTE_BYTES);
+    return bpf(Command.mapDelete, this.#deletion.at, ATTRIBUTE_BYTES);
   }
 
   /** Elements of a hash, counted one by one: for tests and censuses. */

@@ -11,7 +11,8 @@ import { BpfMap, openPinned, TcxLink } from "./bpf.ts";
 const BPF_FS_MAGIC = 0xcafe4a11;
 const LINK_PREFIX = "link-";
 /** What another layout pinned is not read. */
-const CONNECTIONS = `connections-${LAYOUT_VERSION}`;
+const CONNECTIONS_PREFIX = "connections-";
+const CONNECTIONS = `${CONNECTIONS_PREFIX}${LAYOUT_VERSION}`;
 
 export class Pins {
   readonly #directory: string;
@@ -51,14 +52,15 @@ export class Pins {
     this.#keep(map, CONNECTIONS);
   }
 
-  /** Let go of everything, and with it of what nobody else holds. */
+  /** Let go of everything pinned, and with it of what nobody else holds. The file system stays mounted. */
   clear(): void {
     Pins.clear(this.#directory);
   }
 
   /** Likewise, whoever pinned it; nothing happens where nothing is. */
   static clear(directory: string): void {
-    for (const name of namesIn(directory)) drop(join(directory, name));
+    for (const name of namesIn(directory))
+      if (name.startsWith(LINK_PREFIX) || name.startsWith(CONNECTIONS_PREFIX)) drop(join(directory, name));
   }
 
   #keep(object: TcxLink | BpfMap, name: string): void {
