@@ -164,7 +164,7 @@ export function memoryBenchmark(): MemoryResult {
   const after = process.memoryUsage();
   const found = director.connections.count;
   if (found !== count) throw new Error(`Wanted ${count} connections, the table has ${found}`);
-  const tableBytes = director.connections.buffer.byteLength / director.connections.capacity;
+  const tableBytes = ConnectionTable.bytesFor(director.connections.capacity) / director.connections.capacity;
   const rows = [
     ["table, bytes a connection", three(tableBytes)],
     ["resident set growth, bytes a connection", three((after.rss - before.rss) / count)],

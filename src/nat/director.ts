@@ -18,7 +18,7 @@ import { Answers } from "./answers.ts";
 import { AssociationPaths, isPath } from "./association-paths.ts";
 import { Bindings } from "./bindings.ts";
 import { CachedFlows } from "./cached-flows.ts";
-import { CallTable } from "./call-table.ts";
+import { CALLS_MAX, CallTable } from "./call-table.ts";
 import type { DirectorConfig, DirectorSettings, RemovalPolicy, ServiceConfig } from "./configuration.ts";
 import { ConnectionStates } from "./connection-states.ts";
 import { ConnectionFlag, ConnectionTable, TICK_MS } from "./connection-table.ts";
@@ -26,6 +26,7 @@ import type { Applications, ApplicationsFactory } from "./contracts/application.
 import type { SchedulerRegistry } from "./contracts/scheduler.ts";
 import { DEFENCE_INTERVAL_MS, Defence } from "./defence.ts";
 import type { Destination } from "./destination.ts";
+import { directorMemory } from "./director-memory.ts";
 import { Dispatcher, isOnePacket, Refusal } from "./dispatcher.ts";
 import { DROP_REASONS } from "./drop-reason.ts";
 import { isEchoProtocol, isEchoRequest, readEcho } from "./echo.ts";
@@ -34,6 +35,7 @@ import { type ConnectionObserver, Forwarding, giveHopBack, hops } from "./forwar
 import { FTP_DATA_PORT } from "./ftp-ports.ts";
 import { findQuoted, isIcmp, isTranslatedError, translateError } from "./icmp-error.ts";
 import { Masquerade, type Masquerading } from "./masquerade.ts";
+import type { MemoryPart } from "./memory-part.ts";
 import { firstSctpChunk, SCTP_CLOSED, SctpChunk } from "./protocol/sctp.ts";
 import { TCP_STATE } from "./protocol/tcp.ts";
 import { Reassembly } from "./reassembly.ts";
@@ -47,6 +49,7 @@ import {
 import { changeHops } from "./rewrite.ts";
 import { ServiceBook } from "./service-book.ts";
 import { SourceAddresses } from "./source-addresses.ts";
+import { type TakeOver, takeOver } from "./take-over.ts";
 import { Templates } from "./templates.ts";
 import { ESTIMATE_INTERVAL_MS, Traffic } from "./traffic.ts";
 import { readCallId, TunnelCalls } from "./tunnel-calls.ts";
@@ -68,8 +71,11 @@ export interface DirectorOptions {
    */
   readonly hopChange: -1 | 1;
   readonly now: Milliseconds;
-  /** Memory of the connection table; default: its own. At least ConnectionTable.bytesFor(connectionsMax). */
-  readonly memory?: ArrayBufferLike;
+  /**
+   * Memory that outlives the process, directorBytes(connectionsMax) of it: zeroes, or what a director of this version with as
+   * many connections left, whose entries are taken over. Default: the director's own.
+   */
+  readonly memory?: MemoryPart;
 }
 
 export class Director {
@@ -92,6 +98,8 @@ export class Director {
   readonly verdictCounts = new Float64Array(VERDICT_KINDS.length + DROP_REASONS.length);
   /** Connections ever made. */
   createdCount = 0;
+  /** What was taken over from the director before; undefined: there was none, or its memory was gone. */
+  readonly takeOver: TakeOver | undefined;
 
   readonly #dispatcher: Dispatcher;
   readonly #expectations: Expectations;
@@ -125,17 +133,19 @@ export class Director {
     this.#nowTick = Math.floor(now / TICK_MS);
     this.#nextEstimateMs = now + ESTIMATE_INTERVAL_MS;
     this.#nextDefenceMs = now + DEFENCE_INTERVAL_MS;
+    const memory = options.memory && directorMemory(options.memory);
+    const isLeft = memory !== undefined && ConnectionTable.left(memory.table) !== undefined;
     this.connections = new ConnectionTable(
       settings.connectionsMax,
       [randomU32(), randomU32()],
       this.#nowTick,
-      options.memory,
+      memory?.table,
     );
     const { connections } = this;
     this.sources = new SourceAddresses(connections, randomU32);
     const loan = { randomU32, now: () => milliseconds(this.#nowMs), ipvs: () => this.#settings.ipvs };
-    this.services = new ServiceBook(options.schedulers, loan, this.sources);
-    this.calls = new CallTable([randomU32(), randomU32()]);
+    this.services = new ServiceBook(options.schedulers, loan, this.sources, memory?.directory);
+    this.calls = new CallTable([randomU32(), randomU32()], CALLS_MAX, memory?.calls);
     this.bindings = new Bindings(connections, this.services, this.sources, this.calls);
     const templates = new Templates(connections, this.services, this.bindings, this.calls);
     const { services, sources, traffic } = this;
@@ -168,6 +178,13 @@ export class Director {
     this.bindings.onApplicationEnd = (record) => this.#endOfApplication(record);
     this.bindings.onApplicationExpiry = (record) => this.applications?.expiring(record);
     this.#applySettings(settings);
+    this.takeOver = isLeft ? takeOver(this, this.#nowTick) : undefined;
+    this.#expectations.count = this.takeOver?.expected ?? 0;
+  }
+
+  /** What was taken over has met the first configuration: the rest is treated as what is removed. */
+  endTakeOver(): void {
+    if (this.services.adoptRemoved() > 0) this.sweepRemoved();
   }
 
   /** As they are now. */

@@ -1,0 +1,30 @@
+/**
+ * What a director leaves to the next one, in one piece of memory: which destination a number means, the Call-IDs that pin, by
+ * how much streams are shifted, and the connection table, which comes last because its size is a setting.
+ */
+import { CallTable } from "./call-table.ts";
+import { ConnectionTable } from "./connection-table.ts";
+import { DestinationDirectory } from "./destination-directory.ts";
+import { type MemoryPart, partOf } from "./memory-part.ts";
+
+const CALLS_AT = DestinationDirectory.bytes;
+/** Where the table begins: the rest has the same size in every memory of this version. */
+export const TABLE_AT = CALLS_AT + CallTable.bytesFor();
+
+/** Parts of a director's memory. */
+export interface DirectorMemory {
+  readonly directory: MemoryPart;
+  readonly calls: MemoryPart;
+  readonly table: MemoryPart;
+}
+
+/** Bytes that a director with so many connections needs. */
+export const directorBytes = (connectionsMax: number): number =>
+  TABLE_AT + ConnectionTable.bytesFor(connectionsMax);
+
+/** @param whole - at least directorBytes(connectionsMax) bytes */
+export const directorMemory = (whole: MemoryPart): DirectorMemory => ({
+  directory: partOf(whole, 0, CALLS_AT),
+  calls: partOf(whole, CALLS_AT, TABLE_AT - CALLS_AT),
+  table: partOf(whole, TABLE_AT, whole.byteLength - TABLE_AT),
+});
