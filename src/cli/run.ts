@@ -9,7 +9,7 @@ import {
   controlSocketPath,
   listenPrivately,
 } from "../control/control-socket.ts";
-import { Daemon, type ReloadResult } from "../control/daemon.ts";
+import { Daemon, type Farewell, type ReloadResult } from "../control/daemon.ts";
 import { DaemonError } from "../control/daemon-error.ts";
 import { planOfHost } from "../control/host.ts";
 import { loadWithModules } from "../control/load.ts";
@@ -72,6 +72,7 @@ async function run({ config: file, logFormat }: Options): Promise<void> {
   const operations = operationsOf(daemon, file, log);
   const api = createApi(operations, (error) => log("error", `the API failed: ${error.stack}`));
   let failure: DaemonError | undefined;
+  let farewell: Farewell;
   try {
     await listenPrivately(socketPath, () => api.listen({ path: socketPath }));
     process.on("SIGHUP", () => operations.reload().catch(() => {})); // it has logged why
@@ -81,10 +82,20 @@ async function run({ config: file, logFormat }: Options): Promise<void> {
   } finally {
     notifyServiceManager("STOPPING=1");
     await api.close();
-    await daemon.stop().catch(asFailure);
+    farewell = await daemon.stop().catch(asFailure);
   }
-  if (failure !== undefined) throw new CommandFailure(`${failure.message}\nThe host is as it was before.`);
-  log("info", "stopped; the host is as it was before");
+  const host = farewellText(farewell);
+  if (failure !== undefined) throw new CommandFailure(`${failure.message}\n${host}`);
+  log("info", `stopped. ${host}`);
+}
+
+function farewellText({ keptConnections }: Farewell): string {
+  if (keptConnections === 0) return "The host is as it was before.";
+  const count = Number.isFinite(keptConnections) ? `${keptConnections} connections` : "Connections";
+  return (
+    `${count} wait for the next start, and the host stays as it is for them; ` +
+    "vsnat cleanup gives them up, vsnat stop --flush would have"
+  );
 }
 
 const summary = ({ config: { director, host } }: Daemon): string => {

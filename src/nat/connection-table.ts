@@ -164,11 +164,11 @@ export class ConnectionTable {
     this.sourceWords = new Int32Array(...take(SOURCE_NUMBERS * 4));
     this.sourceFamilies = new Uint8Array(buffer, take(SOURCE_FAMILY_WORDS)[1], SOURCE_NUMBERS);
     this.#recordsAt = at;
-    if (!memory.reserve(0, at)) throw new RangeError("Connection table: no memory for its header");
+    for (const [from, byteCount] of ConnectionTable.initialParts(capacity))
+      if (!memory.reserve(from, byteCount))
+        throw new RangeError("Connection table: no memory for its buckets");
     this.#records = new Int32Array(...take(capacity * RECORD_WORDS));
     const bucketCount = bucketsFor(capacity);
-    if (!memory.reserve(at, bucketCount * 4))
-      throw new RangeError("Connection table: no memory for its buckets");
     this.#buckets = new Int32Array(...take(bucketCount));
     this.#bucketMask = bucketCount - 1;
     this.#hash = new KeyedHash(keys[0], keys[1]);
@@ -185,6 +185,16 @@ export class ConnectionTable {
       );
     const fixed = HEADER_WORDS + SLOT_COUNT + SOURCE_NUMBERS * 4 + SOURCE_FAMILY_WORDS;
     return 4 * (fixed + capacity * RECORD_WORDS + bucketsFor(capacity));
+  }
+
+  /** The parts that a table of this capacity needs from the beginning: offsets and lengths in bytes. */
+  static initialParts(capacity: number): readonly (readonly [at: number, byteCount: number])[] {
+    const bucketBytes = bucketsFor(capacity) * 4;
+    const total = ConnectionTable.bytesFor(capacity);
+    return [
+      [0, total - bucketBytes - capacity * RECORD_WORDS * 4],
+      [total - bucketBytes, bucketBytes],
+    ];
   }
 
   /**

@@ -25,13 +25,16 @@ export class DirectorDaemon {
   more = "";
   readonly #namespace: Namespace;
   /** With it the other commands find this daemon. */
-  readonly environment: { readonly VSNAT_SOCKET: string };
+  readonly environment: { readonly VSNAT_SOCKET: string; readonly VSNAT_RUNTIME_DIRECTORY: string };
   #program: Program | undefined;
 
-  constructor(laboratory: Pick<Laboratory, "directory">, namespace: Namespace) {
+  constructor(laboratory: Pick<Laboratory, "directory" | "runtimeDirectory">, namespace: Namespace) {
     this.#namespace = namespace;
     this.file = join(laboratory.directory, "founding.yaml");
-    this.environment = { VSNAT_SOCKET: join(laboratory.directory, "vsnat.sock") };
+    this.environment = {
+      VSNAT_SOCKET: join(laboratory.directory, "vsnat.sock"),
+      VSNAT_RUNTIME_DIRECTORY: laboratory.runtimeDirectory,
+    };
   }
 
   /** The running daemon. */

@@ -211,6 +211,8 @@ export function isInPlace(change: HostChange, facts: HostFacts): boolean {
     case "sysctl":
       // A device yet to be made begins with the defaults.
       return (facts.sysctls.get(change.path) ?? defaultOf(change.path, facts)) === change.value;
+    case "device":
+      return facts.links.some(({ name, index }) => name === change.device && index === change.index);
     case "link-group":
       return facts.links.some(({ name, group }) => name === change.device && group === change.group);
     case "route":
