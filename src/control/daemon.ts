@@ -28,7 +28,7 @@ import { DatapathThread } from "./datapath-thread.ts";
 import type { Change } from "./director-control.ts";
 import type { ConnectionStatus, DirectorStatus, MasqueradeStatus } from "./director-status.ts";
 import type { Edit, EditOutcome, ManualChange } from "./edit.ts";
-import { Host } from "./host.ts";
+import { Host, planOfHost } from "./host.ts";
 import { editAll } from "./layer-edit.ts";
 import { conflicts, discard, type Layers, makeLayers, reload } from "./layers.ts";
 import type { Loaded } from "./load.ts";
@@ -37,6 +37,7 @@ import { manualChanges } from "./manual-changes.ts";
 import { restoreLayers, writeManualFile } from "./manual-file.ts";
 import { NOTHING_MANUAL } from "./manual-layer.ts";
 import type { OwnApplicationCode } from "./own-applications.ts";
+import type { Predecessor } from "./predecessor.ts";
 import type { PluginCode } from "./scheduler-plugin.ts";
 import { SyncDaemons } from "./sync-daemons.ts";
 import type { TraceFilter } from "./trace-filter.ts";
@@ -102,24 +103,28 @@ export class Daemon {
 
   /**
    * @param manualFile - where changes made by hand are kept
+   * @param predecessor - the daemon to take over from, which goes on until this one is ready for it
    * @throws DaemonError
    */
   static async start(
     { config: file, plugins, applications }: Loaded,
     log: Log,
     manualFile: string,
+    predecessor?: Predecessor,
   ): Promise<Daemon> {
-    const layers = attempt(() => {
-      return restoreLayers(makeLayers(file.director, schedulerNames(file)), manualFile, log);
-    });
-    const config = effectiveConfig(file, layers);
     const thread = new DatapathThread((message, suppressedCount) => {
       log("error", `internal error, please report it: ${message}`, { suppressedCount });
     });
     let host: Host | undefined;
     let device: TunDevice | undefined;
     let table: TableFile | undefined;
+    let config = file;
     try {
+      const descriptor = predecessor && (await takeFrom(predecessor, file, thread));
+      const layers = attempt(() => {
+        return restoreLayers(makeLayers(file.director, schedulerNames(file)), manualFile, log);
+      });
+      config = effectiveConfig(file, layers);
       host = new Host(config.host.device);
       try {
         refuseUnfitHost(host, config, log);
@@ -129,7 +134,8 @@ export class Daemon {
       }
       table = openTable(config, log);
       const processors = planProcessors(config.host.processor, allowedProcessors());
-      device = await host.openDevice(config, { receivingProcessors: processors.receiving });
+      const receivingProcessors = processors.receiving;
+      device = await host.openDevice(config, { receivingProcessors }, descriptor);
       const daemon = new Daemon(file, layers, manualFile, log, host, device, thread, table);
       daemon.#beginThread(processors.loop);
       try {
@@ -387,6 +393,24 @@ export class Daemon {
     return { keptConnections: open };
   }
 
+  /**
+   * Move no more packets, and leave everything as it is for the process that takes over.
+   * @returns the descriptor of the TUN device, which is that process's as soon as it has one of its own
+   * @throws DaemonError, nothing changed, when connections would be lost
+   */
+  async handOver(): Promise<number> {
+    if (this.#isStopping) throw new DaemonError("it is stopping");
+    if (this.#table === undefined)
+      throw new DaemonError("its connections are in no file; stop it and start another");
+    this.#isStopping = true;
+    await this.#lastChange;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.sync.close();
+    await this.#thread.stop();
+    this.#host.release();
+    return this.#device.descriptor;
+  }
+
   /** What to keep. Of a thread that died it is not known, so everything, as if the whole process had. */
   async #departure(isFlush: boolean): Promise<Departure> {
     if (isFlush || this.#table === undefined) return { entries: 0, open: 0 };
@@ -440,6 +464,26 @@ export class Daemon {
     }, delayMs);
     this.#timers.add(timer);
   }
+}
+
+/**
+ * Make everything ready that can be, then take over.
+ * @returns the descriptor of its device; undefined: it has ended, and left the device
+ */
+async function takeFrom(
+  predecessor: Predecessor,
+  file: Config,
+  thread: DatapathThread,
+): Promise<number | undefined> {
+  const { device } = file.host;
+  if (predecessor.device !== device)
+    throw new DaemonError(
+      `Cannot take over ${predecessor.device} as ${device}: stop one and start the other`,
+    );
+  const errors = errorsOf(attempt(() => planOfHost(file).issues));
+  if (errors.length > 0) throw new DaemonError(errors.map(({ message }) => message).join("\n"));
+  await thread.loaded;
+  return await predecessor.take();
 }
 
 /** Where connections outlive the process; undefined, and said so, where that cannot be. */

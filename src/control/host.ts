@@ -4,7 +4,13 @@
  */
 import { createHash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { openTunDevice, type TunDevice, type TunOptions } from "../datapath/tun/device.ts";
+import {
+  adoptTunDevice,
+  isOfTunDevice,
+  openTunDevice,
+  type TunDevice,
+  type TunOptions,
+} from "../datapath/tun/device.ts";
 import { announce } from "../datapath/tun/host/announcement.ts";
 import { describe } from "../datapath/tun/host/host-change.ts";
 import { ROUTE_PROTOCOL } from "../datapath/tun/host/host-config.ts";
@@ -70,10 +76,17 @@ export class Host {
 
   /**
    * The TUN device: the one that a daemon before left, else a new one, which outlives this process from now on.
+   * @param descriptor - of the device, if it was handed over
    * @throws SystemCallError
    */
-  async openDevice({ host: { device, queueLength } }: Config, options: TunOptions): Promise<TunDevice> {
+  async openDevice(
+    { host: { device, queueLength } }: Config,
+    options: TunOptions,
+    descriptor: number | undefined,
+  ): Promise<TunDevice> {
     const all = { ...options, ...(queueLength !== undefined && { queueLength }) };
+    if (descriptor !== undefined && isOfTunDevice(descriptor, device))
+      return adoptTunDevice(descriptor, device, all);
     if (this.#setup.leftDevice !== undefined) return await openLeftDevice(device, all);
     const made = openTunDevice(device, all);
     try {

@@ -44,9 +44,13 @@ export class DirectorDaemon {
   }
 
   /** Write the configuration, start the daemon and wait until it says that it is ready. */
-  async start(configuration: string): Promise<Program> {
-    await writeFile(this.file, `${configuration}\n${this.more}`);
-    const command = builtProgram("cli/vsnat.js", "run", "--config", this.file);
+  async start(configuration: string, ...args: readonly string[]): Promise<Program> {
+    await writeFile(
+      this.file,
+      `${configuration}
+${this.more}`,
+    );
+    const command = builtProgram("cli/vsnat.js", "run", "--config", this.file, ...args);
     this.#program = this.#namespace.start(command, { env: this.environment });
     await this.#program.waitFor(/\bready\b/i);
     return this.#program;

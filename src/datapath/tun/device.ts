@@ -38,6 +38,7 @@ const TUNSETPERSIST = 0x400454cb;
 const TUNSETOFFLOAD = 0x400454d0;
 const TUNSETVNETHDRSZ = 0x400454d8;
 const TUNSETVNETLE = 0x400454dc;
+const TUNGETIFF = 0x800454d2;
 
 const IFF_TUN = 0x1;
 const IFF_NO_PI = 0x1000;
@@ -122,6 +123,14 @@ export function openTunDevice(name: string, options: TunOptions = {}): TunDevice
 /** The device behind a descriptor that was another process's, to which it belongs no more. @throws SystemCallError */
 export const adoptTunDevice = (descriptor: number, name: string, options: TunOptions = {}): TunDevice =>
   setUp(descriptor, name, options);
+
+/** Is it the descriptor of this device? */
+export function isOfTunDevice(descriptor: number, name: string): boolean {
+  const answer = new Uint8Array(IFREQ_BYTES);
+  if (ioctl(descriptor, TUNGETIFF, addressOf(answer)) < 0) return false;
+  const text = new TextDecoder().decode(answer.subarray(0, IFREQ_FLAGS_AT));
+  return text.slice(0, text.indexOf("\0")) === name;
+}
 
 function setUp(descriptor: number, name: string, options: TunOptions): TunDevice {
   setInteger(descriptor, TUNSETVNETHDRSZ, VIRTIO_HEADER_BYTES, "TUNSETVNETHDRSZ", name);
