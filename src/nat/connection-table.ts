@@ -226,39 +226,18 @@ export class ConnectionTable {
 
   /**
    * Let an entry that was left be found again; it has no timer yet, and nothing hangs on it.
-   * @returns false, nothing done, when an entry restored before has one of its tuples
+   * @returns false, nothing done, when an entry restored before has one of its tuples; expected ones may look alike
    */
   restore(record: number): boolean {
     const at = record * RECORD_WORDS;
     const records = this.#records;
-    const kind = records[at + KIND]!;
-    const key = (kind >> 8) & 0xff;
-    const family = key & 0x0f;
-    const protocol = kind & 0xff;
-    const ports = records[at + ORIGINAL_PORTS]!;
-    if (this.isTemplate(record)) {
-      if (!this.hasFlag(record, ConnectionFlag.engine)) {
-        const isTaken = this.#lookUp(
-          family,
-          protocol,
-          key,
-          records,
-          at + CLIENT,
-          records,
-          at + VIRTUAL,
-          ports,
-        );
-        if (isTaken >= 0) return false;
-        this.#link(record * 2, at);
-      }
-    } else {
-      if (this.hasTuple(family, protocol, records, at + CLIENT, records, at + VIRTUAL, ports)) return false;
+    const isTemplate = this.isTemplate(record);
+    if (!isTemplate || !this.hasFlag(record, ConnectionFlag.engine)) {
+      if (this.#isTaken(record, 0)) return false;
       this.#link(record * 2, at);
-      const number = this.source(record);
-      const client = number === 0 ? records : this.sourceWords;
-      const clientAt = number === 0 ? at + CLIENT : number * 4;
-      const replyPorts = records[at + REPLY_PORTS]!;
-      if (this.hasTuple(family, protocol, records, at + DESTINATION, client, clientAt, replyPorts)) {
+    }
+    if (!isTemplate) {
+      if (this.#isTaken(record, 1)) {
         this.#unlink(record * 2, at);
         return false;
       }
@@ -268,6 +247,25 @@ export class ConnectionTable {
     records[at + SLOT] = NO_SLOT;
     records[at + CONTROLLED_COUNT] = 0;
     return true;
+  }
+
+  /** Is the tuple of one side of an entry, which is not linked yet, another's? */
+  #isTaken(record: number, side: number): boolean {
+    const at = record * RECORD_WORDS;
+    const records = this.#records;
+    const key = (records[at + KIND]! >> 8) & 0xff;
+    const number = side === 0 ? 0 : this.source(record);
+    // biome-ignore format: one tuple
+    const node = this.#lookUp(
+      key & 0x0f, this.protocol(record), key, records, at + (side === 0 ? CLIENT : DESTINATION),
+      side === 0 || number === 0 ? records : this.sourceWords,
+      side === 0 ? at + VIRTUAL : number === 0 ? at + CLIENT : number * 4,
+      records[at + ORIGINAL_PORTS + side]!,
+    );
+    if (node < 0) return false;
+    return !(
+      this.hasFlag(record, ConnectionFlag.expected) && this.hasFlag(node >> 1, ConnectionFlag.expected)
+    );
   }
 
   /** Start the timer of a restored entry where it was; no life is longer than its timeout. */

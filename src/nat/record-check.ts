@@ -13,10 +13,16 @@ import { isEchoProtocol } from "./echo.ts";
 /** Longest life that a configuration gives, 31 days. */
 const TIMEOUT_TICKS_MAX = (2_678_400 * 1000) / TICK_MS;
 const TEMPLATE_STATE_COUNT = 2;
-/** Flags of templates, of connections. */
 const OF_TEMPLATES = ConnectionFlag.engine | ConnectionFlag.synchronised;
-const OF_CONNECTIONS = 0xff & ~ConnectionFlag.engine;
-const OF_TCP = ConnectionFlag.proxy | ConnectionFlag.proxyPending;
+/** Of connections that are announced and have not begun; two of the bits mean something else elsewhere. */
+const OF_EXPECTED =
+  ConnectionFlag.expected |
+  ConnectionFlag.lasting |
+  ConnectionFlag.ofClient |
+  ConnectionFlag.masquerade |
+  ConnectionFlag.inactive |
+  ConnectionFlag.application;
+const OF_PROXY = ConnectionFlag.proxy | ConnectionFlag.proxyPending;
 const PREFIX_FREE = [1, 2, 3];
 
 /** What the record says of itself, without its destination and what it hangs on. */
@@ -49,11 +55,13 @@ function hasPossibleKind(table: ConnectionTable, record: number): boolean {
       table.hasTemplatePorts(record)
     );
   }
-  if (table.state(record) >= stateCount(protocol) || (flags & ~OF_CONNECTIONS) !== 0) return false;
-  if (isEchoProtocol(protocol) && (flags & ConnectionFlag.masquerade) === 0) return false;
-  if ((flags & OF_TCP) !== 0 && protocol !== Protocol.tcp) return false;
-  if ((flags & ConnectionFlag.proxy) === 0) return (flags & ConnectionFlag.proxyPending) === 0;
-  return (flags & ConnectionFlag.application) === 0;
+  if (table.state(record) >= stateCount(protocol)) return false;
+  if (isEchoProtocol(protocol)) return (flags & ConnectionFlag.masquerade) !== 0;
+  if ((flags & ConnectionFlag.expected) !== 0) return (flags & ~OF_EXPECTED) === 0;
+  if ((flags & ConnectionFlag.engine) !== 0) return false;
+  if ((flags & OF_PROXY) === 0) return true;
+  const isProxy = (flags & ConnectionFlag.proxy) !== 0 && (flags & ConnectionFlag.application) === 0;
+  return isProxy && protocol === Protocol.tcp;
 }
 
 /** States of a protocol's entries; 0: no protocol of ours. */

@@ -9,7 +9,7 @@
 import { Protocol } from "../wire/flow.ts";
 import type { Bindings } from "./bindings.ts";
 import type { CallTable } from "./call-table.ts";
-import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
+import { BOUND_TICKS, ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
 import { SCTP_ESTABLISHED } from "./protocol/sctp.ts";
 import { TCP_IS_ACTIVE } from "./protocol/tcp.ts";
 import { isOf, isPossible } from "./record-check.ts";
@@ -65,6 +65,8 @@ export function takeOver(parts: TakeOverParts, nowTick: number): TakeOver | unde
     if (table.hasFlag(record, ConnectionFlag.expected)) expected++;
     // Modules remember nothing of it: from here on it is an ordinary connection.
     table.setFlag(record, ConnectionFlag.application, false);
+    // Nobody would withdraw it in time.
+    if (table.timeout(record) === BOUND_TICKS) table.setTimeout(record, unboundTicks(table, controller));
     bindings.restore(record);
     table.restoreTimer(record, nowTick);
   }
@@ -110,6 +112,10 @@ function checkControllers(table: ConnectionTable, highWater: number): number {
   }
   return dropped;
 }
+
+/** Life of what was announced for as long as the connection lives on which it hangs. */
+const unboundTicks = (table: ConnectionTable, controller: number): number =>
+  Math.min(BOUND_TICKS - 1, controller >= 0 ? table.timeout(controller) : BOUND_TICKS);
 
 function isActive(table: ConnectionTable, record: number): boolean {
   const state = table.state(record);

@@ -62,6 +62,12 @@ ${this.more}`,
     return this.vsnat("reload", ...args);
   }
 
+  /** Stop the daemon, keeping no connection. */
+  async stop(): Promise<ProgramEnd> {
+    await this.vsnat("stop", "--flush");
+    return this.program.ended;
+  }
+
   /** `vsnat ARGS` beside the daemon, e.g. `vsnat("status", "--json")`. */
   vsnat(...args: readonly string[]): Promise<ProgramEnd> {
     return this.#namespace.run(builtProgram("cli/vsnat.js", ...args), { env: this.environment });
