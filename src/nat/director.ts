@@ -26,6 +26,7 @@ import type { Applications, ApplicationsFactory } from "./contracts/application.
 import type { SchedulerRegistry } from "./contracts/scheduler.ts";
 import { DEFENCE_INTERVAL_MS, Defence } from "./defence.ts";
 import type { Destination } from "./destination.ts";
+import { DialogueMarks, isShifted } from "./dialogue-marks.ts";
 import { directorMemory } from "./director-memory.ts";
 import { Dispatcher, isOnePacket, Refusal } from "./dispatcher.ts";
 import { DROP_REASONS } from "./drop-reason.ts";
@@ -101,6 +102,7 @@ export class Director {
   /** What was taken over from the director before; undefined: there was none, or its memory was gone. */
   readonly takeOver: TakeOver | undefined;
 
+  readonly #marks: DialogueMarks | undefined;
   readonly #dispatcher: Dispatcher;
   readonly #expectations: Expectations;
   readonly #tunnelCalls: TunnelCalls;
@@ -167,11 +169,13 @@ export class Director {
     this.#expectations = new Expectations(connections, services, this.sources, this.bindings, this.#states);
     this.#tunnelCalls = new TunnelCalls(connections, services, this.bindings, this.#states);
     this.#paths = new AssociationPaths(connections, services, this.bindings, this.#states);
+    this.#marks = memory && new DialogueMarks(memory.marks);
     this.applications = options.applications?.({
       connections,
       expectations: this.#expectations,
       tunnelCalls: this.#tunnelCalls,
       paths: this.#paths,
+      marks: this.#marks,
     });
     this.#dispatcher.applications = this.applications;
     this.#forwarding.applications = this.applications;
@@ -185,6 +189,24 @@ export class Director {
   /** What was taken over has met the first configuration: the rest is treated as what is removed. */
   endTakeOver(): void {
     if (this.services.adoptRemoved() > 0) this.sweepRemoved();
+    this.#resumeReading(this.takeOver?.read ?? []);
+  }
+
+  /** Modules go on with what they had read; a stream that one of them shifted is lost without it. */
+  #resumeReading(records: readonly number[]): void {
+    const { connections: table, applications } = this;
+    const marks = records.map((record) =>
+      this.#marks?.read(table.sequence(record), record, table.generation(record)),
+    );
+    for (const record of records) this.#marks?.end(table.sequence(record));
+    records.forEach((record, index) => {
+      const mark = marks[index];
+      table.setSequence(record, 0);
+      if (mark === undefined) return;
+      const { appOptions } = this.#destinationOf(record).service.attributes;
+      if (applications?.resume(record, mark, appOptions)) return;
+      if (isShifted(mark) && table.controlledCount(record) === 0) this.bindings.remove(record);
+    });
   }
 
   /** As they are now. */

@@ -5,7 +5,6 @@
  * object comes back with its connections and counters, as from IPVS's "trash". So do the destinations of connections that
  * were taken over from a process before: each begins as a removed one under its old number, until a configuration has it.
  */
-import { KeyedHash } from "../base/keyed-hash.ts";
 import { parseAddress } from "../wire/address.ts";
 import { type Flow, Protocol } from "../wire/flow.ts";
 import type {
@@ -22,6 +21,7 @@ import { MarkRules } from "./mark-rules.ts";
 import type { MemoryPart } from "./memory-part.ts";
 import { ServiceTable } from "./service-table.ts";
 import type { PortReservation, SourceAddresses } from "./source-addresses.ts";
+import { hashOfText } from "./text-hash.ts";
 import { isSameService, nameOf, VirtualService } from "./virtual-service.ts";
 
 /** Destinations that stand for "wherever the packet goes". */
@@ -196,7 +196,7 @@ export class ServiceBook implements PortReservation {
    * @param rule - says which; one that was taken over comes back with its connections
    */
   addDetached(family: 4 | 6, rule?: string): Destination {
-    const ruleHash = rule === undefined ? 0 : hashOfRule(rule);
+    const ruleHash = rule === undefined ? 0 : hashOfText(rule);
     const known = this.#restoredRules.get(ruleHash);
     this.#restoredRules.delete(ruleHash);
     if (known?.service.family === family && this.#destinations[known.number] === known) {
@@ -415,14 +415,6 @@ const noService = (family: 4 | 6): VirtualService =>
     { protocol: "fwmark", address: family === 4 ? "0.0.0.0" : "::", port: 0, scheduler: "none" },
     NO_SCHEDULER,
   );
-
-/** Of the text of a masquerade rule; never 0. */
-function hashOfRule(rule: string): number {
-  const hash = new KeyedHash(0, 0); // nobody's secret: the next process has to find the same
-  hash.start();
-  for (let at = 0; at < rule.length; at++) hash.add(rule.charCodeAt(at));
-  return hash.finish() || 1;
-}
 
 const isSameSet = <T>(one: readonly T[], other: readonly T[]): boolean =>
   one.every((item) => other.includes(item)) && other.every((item) => one.includes(item));

@@ -9,7 +9,7 @@ import { Stage } from "../../test/support/stage.ts";
 import { milliseconds, seconds } from "../base/environment.ts";
 import { seededRandom } from "../base/seeded-random.ts";
 import type { DirectorConfig, ServiceConfig } from "./configuration.ts";
-import { ConnectionFlag, ConnectionTable } from "./connection-table.ts";
+import { ConnectionTable } from "./connection-table.ts";
 import { directorBytes, TABLE_AT } from "./director-memory.ts";
 import { type MemoryPart, ownMemory } from "./memory-part.ts";
 
@@ -185,6 +185,72 @@ describe("what a director leaves", () => {
   });
 });
 
+describe("a connection that a module reads", () => {
+  const PASV = new TextEncoder().encode("PASV\r\n");
+  const REPLY = "227 Entering Passive Mode (172,16,0,3,200,10).\r\n";
+  const HEARD = "227 Entering Passive Mode (202,103,106,5,200,10).\r\n";
+  const GROWTH = HEARD.length - REPLY.length;
+  const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
+  const fromClient = (stage: Stage, seq: number, ack: number, payload?: Uint8Array) =>
+    stage.send(
+      tcp({ from: `${CLIENT}:4021`, to: `${VIP}:21`, flags: "PA", seq, ack, ...(payload && { payload }) }),
+    );
+  const fromServer = (stage: Stage, seq: number, ack: number, payload?: Uint8Array) =>
+    stage.send(
+      tcp({
+        from: "172.16.0.3:8000",
+        to: `${CLIENT}:4021`,
+        flags: "PA",
+        seq,
+        ack,
+        ...(payload && { payload }),
+      }),
+    );
+  const textOf = (packet: Uint8Array): string => new TextDecoder().decode(packet.subarray(40));
+  const sequenceOf = (packet: Uint8Array): number =>
+    new DataView(packet.buffer, packet.byteOffset).getUint32(24);
+
+  test("is renumbered as before, and read again", () => {
+    const on = memory();
+    const before = busy(on);
+    fromClient(before, 107, 501 + HEARD.length);
+    const after = begin(on, ALL, 1_000_100);
+    const said = fromServer(after, 501 + REPLY.length, 107, encode("226 Done.\r\n"));
+    checkPacket(said.bytes, valid());
+    expect([textOf(said.bytes), sequenceOf(said.bytes)]).toEqual(["226 Done.\r\n", 501 + HEARD.length]);
+    const at = 501 + REPLY.length + 11;
+    expect(fromClient(after, 107, at + GROWTH, PASV).verdict).toBe("to-server");
+    const again = fromServer(after, at, 113, encode(REPLY));
+    expect(textOf(again.bytes)).toMatch(/^227 Entering Passive Mode \(202,103,106,5,200,1[01]\)/);
+    expect(sequenceOf(again.bytes)).toBe(at + GROWTH);
+    expect(census(after.director)).toEqual([]);
+  });
+
+  test("what was changed and not acknowledged is changed likewise when it comes again", () => {
+    const on = memory();
+    busy(on);
+    const after = begin(on, ALL, 1_000_100);
+    const again = fromServer(after, 501, 107, encode(REPLY));
+    checkPacket(again.bytes, valid());
+    expect([textOf(again.bytes), sequenceOf(again.bytes)]).toEqual([HEARD, 501]);
+    fromClient(after, 107, 501 + HEARD.length);
+    const third = begin(on, ALL, 1_000_200);
+    const said = fromServer(third, 501 + REPLY.length, 107, encode("226 Done.\r\n"));
+    expect(sequenceOf(said.bytes)).toBe(501 + HEARD.length);
+  });
+
+  test("what comes from further on is passed on with the right numbers, and read from the next line on", () => {
+    const on = memory();
+    const before = busy(on);
+    fromClient(before, 107, 501 + HEARD.length);
+    const after = begin(on, ALL, 1_000_100);
+    const said = fromServer(after, 501 + REPLY.length + 7, 107, encode("rest\r\n"));
+    expect([textOf(said.bytes), sequenceOf(said.bytes)]).toEqual(["rest\r\n", 508 + HEARD.length]);
+    const first = fromServer(after, 501 + REPLY.length, 107, encode("226 the"));
+    expect([textOf(first.bytes), sequenceOf(first.bytes)]).toEqual(["226 the", 501 + HEARD.length]);
+  });
+});
+
 describe("another configuration", () => {
   test("a server that is gone: its connections go by the policy of their service", () => {
     for (const removal of ["drain", "drop", "reset", "expire"] as const) {
@@ -347,13 +413,6 @@ describe("memory that nobody left so", () => {
     expect(ConnectionTable.left({ ...on, at: TABLE_AT })).toEqual({ capacity: CAPACITY, highWater });
     words[tableAt + 3] = CAPACITY + 1;
     expect(ConnectionTable.left({ ...on, at: TABLE_AT })).toBeUndefined();
-  });
-
-  test("an application's stream goes on as it is", () => {
-    reset();
-    const { connections: table } = restored().director;
-    for (let record = 0; record < table.highWater; record++)
-      expect(table.hasFlag(record, ConnectionFlag.application)).toBe(false);
   });
 });
 

@@ -25,6 +25,8 @@ export interface TakeOver {
   readonly damaged: number;
   /** Of destinations that the directory does not know. */
   readonly homeless: number;
+  /** Records of connections that application modules read; none of them does yet. */
+  readonly read: readonly number[];
 }
 
 export interface TakeOverParts {
@@ -56,6 +58,7 @@ export function takeOver(parts: TakeOverParts, nowTick: number): TakeOver | unde
   table.endTakeOver();
   let templates = 0;
   let expected = 0;
+  const read: number[] = [];
   for (let record = 0; record < table.highWater; record++) {
     if (!table.isLive(record)) continue;
     const controller = table.controller(record);
@@ -63,7 +66,8 @@ export function takeOver(parts: TakeOverParts, nowTick: number): TakeOver | unde
     if (table.isTemplate(record)) templates++;
     else table.setFlag(record, ConnectionFlag.inactive, !isActive(table, record));
     if (table.hasFlag(record, ConnectionFlag.expected)) expected++;
-    // Modules remember nothing of it: from here on it is an ordinary connection.
+    if (table.hasFlag(record, ConnectionFlag.application)) read.push(record);
+    // An ordinary connection, until its module goes on with it.
     table.setFlag(record, ConnectionFlag.application, false);
     // Nobody would withdraw it in time.
     if (table.timeout(record) === BOUND_TICKS) table.setTimeout(record, unboundTicks(table, controller));
@@ -73,7 +77,7 @@ export function takeOver(parts: TakeOverParts, nowTick: number): TakeOver | unde
   calls.takeOver((record) => isCallTemplate(table, record));
   services.endTakeOver();
   sources.endTakeOver();
-  return { connections: table.count - templates, templates, expected, damaged, homeless };
+  return { connections: table.count - templates, templates, expected, damaged, homeless, read };
 }
 
 /**
