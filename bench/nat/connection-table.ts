@@ -32,7 +32,7 @@ export interface TableResult {
   readonly ratio: number;
 }
 
-interface Cost {
+export interface Cost {
   readonly insertNs: number;
   readonly findNs: number;
   readonly expireNs: number;
@@ -67,7 +67,12 @@ export function connectionTableBenchmark(): TableResult {
 }
 
 /** Fill with `size` entries, look every one up, let all expire; all of it `times` times. */
-function cycle(connections: ConnectionTable, clock: { tick: number }, size: number, times: number): Cost {
+export function cycle(
+  connections: ConnectionTable,
+  clock: { tick: number },
+  size: number,
+  times: number,
+): Cost {
   const order = shuffled(size);
   const flow = new Flow();
   flow.family = 4;
