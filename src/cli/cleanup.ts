@@ -1,5 +1,6 @@
 /** `vsnat cleanup`: undo what a daemon that is gone left on this host, and give up the connections that it kept. */
 import { Command } from "commander";
+import { removePins } from "../control/pin-directory.ts";
 import { describe } from "../datapath/tun/host/host-change.ts";
 import { cleanUpHost } from "../datapath/tun/host/host-setup.ts";
 import { SystemCallError } from "../datapath/tun/system-call.ts";
@@ -33,7 +34,9 @@ function cleanup({ json }: { readonly json?: boolean }): void {
 
 function cleanUp(): ReturnType<typeof cleanUpHost> {
   try {
-    return cleanUpHost();
+    const cleanups = cleanUpHost();
+    for (const { device, isInUse } of cleanups) if (!isInUse) removePins(device);
+    return cleanups;
   } catch (error) {
     const isKnown = error instanceof SystemCallError || error instanceof AggregateError;
     if (isKnown)

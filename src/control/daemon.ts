@@ -37,6 +37,7 @@ import { manualChanges } from "./manual-changes.ts";
 import { restoreLayers, writeManualFile } from "./manual-file.ts";
 import { NOTHING_MANUAL } from "./manual-layer.ts";
 import type { OwnApplicationCode } from "./own-applications.ts";
+import { pinDirectory, removePins } from "./pin-directory.ts";
 import type { Predecessor } from "./predecessor.ts";
 import type { PluginCode } from "./scheduler-plugin.ts";
 import { SyncDaemons } from "./sync-daemons.ts";
@@ -200,11 +201,14 @@ export class Daemon {
     }
     this.#thread.onWarning = (message) => this.#log("warning", message);
     const { fastPath } = this.#file;
+    // What is kept of flows is of use together with their connections only.
+    const pins = table && attempt(() => pinDirectory(name));
     this.#thread.begin({
       device: { name, index, descriptor, offload },
       table,
       settings,
       fastPath,
+      pinDirectory: pins,
       processor,
     });
   }
@@ -386,8 +390,9 @@ export class Daemon {
     } catch (error) {
       throw asDaemonError(error);
     } finally {
-      await this.#thread.stop();
+      await this.#thread.stop(open > 0);
       this.#device.close();
+      if (open === 0) removePins(this.#device.name);
       if (entries === 0 && this.#table !== undefined) removeTableFile(this.#device.name);
     }
     return { keptConnections: open };
@@ -406,7 +411,7 @@ export class Daemon {
     await this.#lastChange;
     for (const timer of this.#timers) clearTimeout(timer);
     this.sync.close();
-    await this.#thread.stop();
+    await this.#thread.stop(true);
     this.#host.release();
     return this.#device.descriptor;
   }

@@ -26,6 +26,8 @@ export interface DatapathBeginning {
   readonly table: TablePlace | undefined;
   readonly settings: DirectorConfig["settings"];
   readonly fastPath: FastPathMode;
+  /** Where the fast path outlives the process; undefined: nowhere. */
+  readonly pinDirectory: string | undefined;
   /** Where the thread stays; undefined: wherever the scheduler puts it. */
   readonly processor: number | undefined;
 }
@@ -120,7 +122,8 @@ export interface DatapathRequests {
   /** Send what is known, although its message is not full. To be asked for every second. */
   flushSync: { params: undefined; result: SyncCounters };
   receiveSync: { params: { readonly messages: readonly Uint8Array[] }; result: unknown };
-  stop: { params: undefined; result: unknown };
+  /** @param isKept - the fast path goes on by itself, for the next process */
+  stop: { params: { readonly isKept: boolean }; result: unknown };
 }
 export type DatapathMethod = keyof DatapathRequests;
 

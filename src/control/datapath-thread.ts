@@ -102,9 +102,12 @@ export class DatapathThread {
     };
   }
 
-  /** Let the thread end after its current batch. Safe to call when it has ended already; not before it was told to begin. */
-  async stop(): Promise<DatapathEnd> {
-    this.request("stop", undefined).catch(() => {}); // ended before it could answer: that is what was wanted
+  /**
+   * Let the thread end after its current batch. Safe to call when it has ended already; not before it was told to begin.
+   * @param isKept - the fast path goes on by itself, for the next process
+   */
+  async stop(isKept = false): Promise<DatapathEnd> {
+    this.request("stop", { isKept }).catch(() => {}); // ended before it could answer: that is what was wanted
     return this.ended;
   }
 

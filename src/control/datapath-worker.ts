@@ -63,9 +63,11 @@ const ownApplications =
 const control = new DirectorControl(director);
 const sync = new DirectorSync(director, (message) => report({ kind: "sync", message }));
 const datapath = new TunDatapath(data.device); // the main thread closes what it opened
-const fastPath = new FastPath(director, data.device.index, data.fastPath, (message) =>
+const { device, fastPath: fastPathMode, pinDirectory } = data;
+const fastPath = new FastPath(director, device.index, fastPathMode, pinDirectory, (message) =>
   report({ kind: "warning", message }),
 );
+let isKept = false;
 const trace = new PacketTrace((id, line) => report({ kind: "trace", id, line }), Date.now);
 const loop = new PacketLoop({
   datapath,
@@ -113,6 +115,7 @@ const HANDLERS: Handlers = {
   takeOver: () => director.takeOver,
   open: () => {
     director.endTakeOver();
+    if (director.takeOver !== undefined) fastPath.inherit();
     loop.resume();
   },
   departure: (_, now) => control.departure(now),
@@ -141,7 +144,10 @@ const HANDLERS: Handlers = {
   stopSync: ({ role }) => sync.stop(role),
   flushSync: () => sync.flush(),
   receiveSync: ({ messages }, now) => sync.receive(messages, now),
-  stop: () => loop.stop(),
+  stop: (options) => {
+    ({ isKept } = options);
+    loop.stop();
+  },
 };
 
 function takeRequests(now: Milliseconds): void {
@@ -203,6 +209,6 @@ function entropy(): () => number {
 }
 
 const reason = loop.run();
-fastPath.close();
+fastPath.close(isKept);
 report({ kind: "ended", reason });
 port.close();

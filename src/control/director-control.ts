@@ -204,11 +204,13 @@ export class DirectorControl {
 
   /** What the next process could go on with. */
   departure(now: Milliseconds): Departure {
-    const table = this.#director.connections;
+    const { connections: table, cached } = this.#director;
     const nowTick = Math.floor(now / TICK_MS);
     let entries = 0;
     let open = 0;
+    cached.catchUpChanges();
     for (let record = 0; record < table.highWater; record++) {
+      cached.catchUp(record);
       if (!table.isLive(record) || table.isExpired(record, nowTick)) continue;
       entries++;
       if (!table.isTemplate(record) && isOpen(table.protocol(record), table.state(record))) open++;

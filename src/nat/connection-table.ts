@@ -268,10 +268,13 @@ export class ConnectionTable {
     );
   }
 
-  /** Start the timer of a restored entry where it was; no life is longer than its timeout. */
-  restoreTimer(record: number, nowTick: number): void {
+  /**
+   * Start the timer of a restored entry where it was; no life is longer than its timeout.
+   * @param least - ticks that it has to live at least, as far as its timeout goes
+   */
+  restoreTimer(record: number, nowTick: number, least: number): void {
     const at = record * RECORD_WORDS;
-    const left = Math.min(this.ticksLeft(record, nowTick), this.#records[at + TIMEOUT]!);
+    const left = Math.min(Math.max(least, this.ticksLeft(record, nowTick)), this.#records[at + TIMEOUT]!);
     this.#records[at + DEADLINE] = (nowTick + left) | 0;
     this.#arm(record, at, Math.floor((nowTick + Math.max(0, left)) / SLOT_TICKS) + 1);
   }

@@ -9,12 +9,18 @@
 import { Protocol } from "../wire/flow.ts";
 import type { Bindings } from "./bindings.ts";
 import type { CallTable } from "./call-table.ts";
-import { BOUND_TICKS, ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
+import { BOUND_TICKS, ConnectionFlag, type ConnectionTable, TICK_MS } from "./connection-table.ts";
 import { SCTP_ESTABLISHED } from "./protocol/sctp.ts";
 import { TCP_IS_ACTIVE } from "./protocol/tcp.ts";
 import { isOf, isPossible } from "./record-check.ts";
 import type { ServiceBook } from "./service-book.ts";
 import type { SourceAddresses } from "./source-addresses.ts";
+
+/**
+ * Life of a connection at least: its packets may have been lost while no process was there, or have gone through a flow
+ * cache that this one cannot ask.
+ */
+const GRACE_TICKS = 10_000 / TICK_MS;
 
 export interface TakeOver {
   readonly connections: number;
@@ -72,7 +78,7 @@ export function takeOver(parts: TakeOverParts, nowTick: number): TakeOver | unde
     // Nobody would withdraw it in time.
     if (table.timeout(record) === BOUND_TICKS) table.setTimeout(record, unboundTicks(table, controller));
     bindings.restore(record);
-    table.restoreTimer(record, nowTick);
+    table.restoreTimer(record, nowTick, table.isTemplate(record) ? Number.NEGATIVE_INFINITY : GRACE_TICKS);
   }
   calls.takeOver((record) => isCallTemplate(table, record));
   services.endTakeOver();

@@ -24,6 +24,7 @@ for name in $(ip netns list | cut -d' ' -f1 | grep "^$1-"); do
   for pid in $(ip netns pids "$name"); do kill -9 "$pid"; done
   ip netns delete "$name"
 done
+umount "$3/bpf" 2>/dev/null
 rm -rf "$2" "$3"
 `;
 
