@@ -169,7 +169,7 @@ async function handOver(
 ): Promise<Estate> {
   let descriptor: number;
   try {
-    descriptor = await daemon.handOver();
+    descriptor = await daemon.handOver(pid);
   } catch (error) {
     throw new ApiError(409, "cannot-hand-over", error instanceof Error ? error.message : String(error));
   }

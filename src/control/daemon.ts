@@ -16,6 +16,7 @@ import {
   type TablePlace,
 } from "../datapath/tun/host/table-file.ts";
 import { allowedProcessors, planProcessors } from "../datapath/tun/processor.ts";
+import { letTrace } from "../datapath/tun/system-call.ts";
 import type { MasqueradeRule, ServiceKey } from "../nat/configuration.ts";
 import type { TakeOver } from "../nat/take-over.ts";
 import { SCHEDULERS } from "../schedulers/registry.ts";
@@ -400,10 +401,11 @@ export class Daemon {
 
   /**
    * Move no more packets, and leave everything as it is for the process that takes over.
+   * @param pid - that process
    * @returns the descriptor of the TUN device, which is that process's as soon as it has one of its own
    * @throws DaemonError, nothing changed, when connections would be lost
    */
-  async handOver(): Promise<number> {
+  async handOver(pid: number): Promise<number> {
     if (this.#isStopping) throw new DaemonError("it is stopping");
     if (this.#table === undefined)
       throw new DaemonError("its connections are in no file; stop it and start another");
@@ -413,6 +415,7 @@ export class Daemon {
     this.sync.close();
     await this.#thread.stop(true);
     this.#host.release();
+    letTrace(pid);
     return this.#device.descriptor;
   }
 

@@ -114,6 +114,7 @@ const libcMmap = declare("mmap", "int64", "uintptr_t", "size_t", "int", "int", "
 const libcMunmap = declare("munmap", "int", "uintptr_t", "size_t");
 const libcFallocate = declare("fallocate", "int", "int", "int", "int64", "int64");
 const libcMount = declare("mount", "int", "str", "str", "str", "ulong", "uintptr_t");
+const libcPrctl = declare("prctl", "int", "int", "ulong", "ulong", "ulong", "ulong");
 const libcGetsockopt = declare("getsockopt", "int", "int", "int", "int", "uintptr_t", "uintptr_t");
 
 /** glibc first, then musl (Alpine), whose libc is found by the name of its loader. */
@@ -290,6 +291,13 @@ export function allocateFile(descriptor: number, offset: number, byteCount: numb
 export function mount(type: string, directory: string): number {
   const result = libcMount(type, directory, type, 0, 0);
   return result < 0 ? -errno() : result;
+}
+
+const PR_SET_PTRACER = 0x59616d61;
+
+/** Let one process take descriptors of this one where the kernel (Yama) would not let its equals. */
+export function letTrace(pid: number): void {
+  libcPrctl(PR_SET_PTRACER, pid, 0, 0, 0); // EINVAL: there is no Yama, and nothing to allow
 }
 
 /** Another process, as something that can be polled and taken from. */
