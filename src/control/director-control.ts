@@ -295,7 +295,7 @@ const callIdsOf = (table: ConnectionTable, record: number): Ports => ({
 function isOpen(protocol: number, state: number): boolean {
   if (protocol === Protocol.tcp) return OPEN_TCP_STATES.includes(TCP_STATES[state]!);
   if (protocol === Protocol.sctp) return state === SCTP_ESTABLISHED;
-  return protocol === Protocol.udp;
+  return protocol === Protocol.udp || protocol === Protocol.gre;
 }
 
 /** One end that has said its last may still hear the other. */

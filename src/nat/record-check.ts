@@ -9,6 +9,7 @@ import { SCTP_STATES, TCP_STATES } from "./configuration.ts";
 import { ConnectionFlag, type ConnectionTable, TICK_MS } from "./connection-table.ts";
 import type { Destination } from "./destination.ts";
 import { isEchoProtocol } from "./echo.ts";
+import { CALL_STATE_NAMES } from "./protocol/tunnel-call.ts";
 
 /** Longest life that a configuration gives, 31 days. */
 const TIMEOUT_TICKS_MAX = (2_678_400 * 1000) / TICK_MS;
@@ -68,6 +69,7 @@ function hasPossibleKind(table: ConnectionTable, record: number): boolean {
 function stateCount(protocol: number): number {
   if (protocol === Protocol.tcp) return TCP_STATES.length;
   if (protocol === Protocol.sctp) return SCTP_STATES.length;
+  if (protocol === Protocol.gre) return CALL_STATE_NAMES.length;
   return protocol === Protocol.udp || isEchoProtocol(protocol) ? 1 : 0;
 }
 
