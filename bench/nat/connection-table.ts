@@ -32,7 +32,7 @@ export interface TableResult {
   readonly ratio: number;
 }
 
-interface Cost {
+export interface Cost {
   readonly insertNs: number;
   readonly findNs: number;
   readonly expireNs: number;
@@ -67,7 +67,12 @@ export function connectionTableBenchmark(): TableResult {
 }
 
 /** Fill with `size` entries, look every one up, let all expire; all of it `times` times. */
-function cycle(connections: ConnectionTable, clock: { tick: number }, size: number, times: number): Cost {
+export function cycle(
+  connections: ConnectionTable,
+  clock: { tick: number },
+  size: number,
+  times: number,
+): Cost {
   const order = shuffled(size);
   const flow = new Flow();
   flow.family = 4;
@@ -164,7 +169,7 @@ export function memoryBenchmark(): MemoryResult {
   const after = process.memoryUsage();
   const found = director.connections.count;
   if (found !== count) throw new Error(`Wanted ${count} connections, the table has ${found}`);
-  const tableBytes = director.connections.buffer.byteLength / director.connections.capacity;
+  const tableBytes = ConnectionTable.bytesFor(director.connections.capacity) / director.connections.capacity;
   const rows = [
     ["table, bytes a connection", three(tableBytes)],
     ["resident set growth, bytes a connection", three((after.rss - before.rss) / count)],

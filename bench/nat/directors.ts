@@ -2,6 +2,7 @@
 import { milliseconds } from "../../src/base/environment.ts";
 import { parseConfig } from "../../src/control/config/config.ts";
 import { Director } from "../../src/nat/director.ts";
+import type { MemoryPart } from "../../src/nat/memory-part.ts";
 import { SCHEDULERS } from "../../src/schedulers/registry.ts";
 
 const CONFIGURATION = `
@@ -19,8 +20,8 @@ services:
     servers: ["[fd00:16::2]:5353"]
 `;
 
-/** Default settings, so a table for 1,048,576 connections; the clock stands at `now`. */
-export function foundingDirector(now: number): Director {
+/** Default settings, so a table for 1,048,576 connections; the clock stands at `now`. @param memory - default: its own */
+export function foundingDirector(now: number, memory?: MemoryPart): Director {
   const result = parseConfig(CONFIGURATION);
   if (!result.ok) throw new Error(`The benchmark's configuration: ${JSON.stringify(result.issues)}`);
   const director = new Director({
@@ -29,6 +30,7 @@ export function foundingDirector(now: number): Director {
     randomU32: seeded(1),
     hopChange: 1,
     now: milliseconds(now),
+    ...(memory !== undefined && { memory }),
   });
   for (const service of result.config.director.services) director.addService(service);
   return director;

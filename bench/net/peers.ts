@@ -163,7 +163,10 @@ services:
     servers: [${SERVER_A}:${SINK_PORT}]
 `,
   );
-  const env = { VSNAT_SOCKET: join(station.directory, "vsnat.sock") };
+  const env = {
+    VSNAT_SOCKET: join(station.directory, "vsnat.sock"),
+    VSNAT_RUNTIME_DIRECTORY: station.runtimeDirectory,
+  };
   await station.director.start([process.execPath, program, "run", "-c", file], { env }).waitFor(/ready/i);
 }
 

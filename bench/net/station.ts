@@ -30,6 +30,8 @@ export interface Station {
   readonly server: Namespace;
   /** Files of this station's programs. */
   readonly directory: string;
+  /** What daemons keep at run time; in memory. */
+  readonly runtimeDirectory: string;
 }
 
 /** The director's processes; none where the kernel alone is the director. */
@@ -70,7 +72,7 @@ export async function buildStation(laboratory: Laboratory, name: string): Promis
   await server.start(["iperf3", "-s", "-p", `${IPERF_PORT}`, "--forceflush"]).waitFor(/listening/);
   await server.start([process.execPath, DATAGRAMS_PROGRAM, "sink", `${SINK_PORT}`]).waitFor(/listening/);
 
-  return { client, director, server, directory };
+  return { client, director, server, directory, runtimeDirectory: laboratory.runtimeDirectory };
 }
 
 /** One worker, so that the server is the same single thread under every peer; 6 bytes, so that requests are all cost. */

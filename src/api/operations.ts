@@ -4,6 +4,7 @@ import type { Daemon, DaemonStatus, ReloadResult } from "../control/daemon.ts";
 import type { TraceLine } from "../control/datapath-protocol.ts";
 import type { ConnectionStatus } from "../control/director-status.ts";
 import type { Edit, EditOutcome } from "../control/edit.ts";
+import type { Estate } from "../control/predecessor.ts";
 import type { TraceFilter } from "../control/trace-filter.ts";
 import type { HostConfig } from "../datapath/tun/host/host-config.ts";
 import type { DirectorConfig, ServiceKey } from "../nat/configuration.ts";
@@ -40,6 +41,13 @@ export interface Operations {
   trace(filter: TraceFilter, onLine: (line: TraceLine) => void): ReturnType<Daemon["trace"]>;
   /** Read the configuration file again. @throws ApiError when it has mistakes. */
   reload(options?: { readonly discardEdits?: boolean }): Promise<ReloadResult>;
+  /** Begin to end. @param options.flush - keep no connection, and put the host back */
+  stop(options: { readonly flush: boolean }): void;
+  /**
+   * Let another process take over, and end when it hung up.
+   * @throws ApiError when that cannot be
+   */
+  handOver(pid: number, hungUp: Promise<unknown>): Promise<Estate>;
 }
 
 /** A refusal with a code for programs and a message for people. */

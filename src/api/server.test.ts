@@ -32,6 +32,11 @@ beforeEach(() => {
       asked.push(options);
       throw new ApiError(409, "cannot-reload", "not today");
     },
+    stop: (options) => asked.push(options),
+    handOver: async (pid) => {
+      asked.push(pid);
+      return { pid: 77, descriptor: 5 };
+    },
   };
   api = createApi(operations as Operations, (error) => failures.push(error));
 });
@@ -149,4 +154,23 @@ test("reload keeps changes by hand unless it is told otherwise", async () => {
   expect(await post("/v1/reload", { discardEdits: "yes" })).toEqual(
     refusal(/found "yes", wanted true or false$/),
   );
+});
+
+describe("the end", () => {
+  test("keeps connections unless it is told not to", async () => {
+    expect(await post("/v1/stop")).toEqual({ status: 202, body: undefined });
+    expect(await post("/v1/stop", { flush: true })).toEqual({ status: 202, body: undefined });
+    expect(asked).toEqual([{ flush: false }, { flush: true }]);
+    expect(await post("/v1/stop", { flush: 1 })).toMatchObject({ status: 400 });
+  });
+
+  test("is another process's beginning", async () => {
+    expect(await post("/v1/handover", { pid: 4711 })).toEqual({
+      status: 200,
+      body: { pid: 77, descriptor: 5 },
+    });
+    expect(asked).toEqual([4711]);
+    expect(await post("/v1/handover", { pid: 0 })).toMatchObject({ status: 400 });
+    expect(await post("/v1/handover")).toMatchObject({ status: 400 });
+  });
 });

@@ -5,6 +5,7 @@
 import Fastify, { type FastifyInstance } from "fastify";
 import { connectionsResource } from "./connections.ts";
 import { editsResource } from "./edits.ts";
+import { farewellResource } from "./farewell.ts";
 import { ApiError, type Operations } from "./operations.ts";
 import { reloadResource } from "./reload.ts";
 import { statusResource } from "./status.ts";
@@ -36,6 +37,7 @@ export function createApi(operations: Operations, onFailure: (error: Error) => v
     reloadResource,
     traceResource,
     syncDaemonsResource,
+    farewellResource,
   ];
   for (const resource of resources) resource(server, operations);
   return server;

@@ -9,12 +9,13 @@ import {
   controlSocketPath,
   listenPrivately,
 } from "../control/control-socket.ts";
-import { Daemon, type ReloadResult } from "../control/daemon.ts";
+import { Daemon, type Farewell, type ReloadResult } from "../control/daemon.ts";
 import { DaemonError } from "../control/daemon-error.ts";
 import { planOfHost } from "../control/host.ts";
 import { loadWithModules } from "../control/load.ts";
 import { createLog, type Log, type LogFormat } from "../control/log.ts";
 import { manualFileOf } from "../control/manual-file.ts";
+import { type Estate, Predecessor } from "../control/predecessor.ts";
 import { monotonicUsec, notifyServiceManager } from "../control/service-notify.ts";
 import { configOrFailure, loadedOrFailure } from "./config-report.ts";
 import { CommandFailure, ExitCode } from "./exit-code.ts";
@@ -26,6 +27,7 @@ const CONFIG_FILE_DEFAULT = "/etc/vsnat/vsnat.yaml";
 interface Options {
   readonly config: string;
   readonly dryRun?: boolean;
+  readonly handover?: boolean;
   readonly json?: boolean;
   readonly logFormat: LogFormat;
 }
@@ -34,16 +36,18 @@ export const command = (): Command =>
   new Command("run")
     .summary("run the director")
     .description(
-      "Run the director in the foreground. SIGHUP reads the configuration again; SIGTERM and SIGINT stop it and\n" +
-        "leave the host as it was. Says when it is ready, to a service manager as well.",
+      "Run the director in the foreground. SIGHUP reads the configuration again; SIGTERM and SIGINT stop it and leave\n" +
+        "the host as it was, unless connections are open: those wait for the next start, which goes on with them.\n" +
+        "Says when it is ready, to a service manager as well.",
     )
     .option("-c, --config <file>", "configuration file", CONFIG_FILE_DEFAULT)
+    .option("--handover", "take over from the daemon that runs, if one does: for upgrades")
     .option("--dry-run", "print what would be changed on this host, and change nothing")
     .option("--json", "with --dry-run: as JSON")
     .addOption(new Option("--log-format <format>", "how to log").choices(["text", "json"]).default("text"))
     .addHelpText(
       "after",
-      "\nExamples:\n  vsnat run\n  vsnat run -c vsnat.yaml --dry-run\n  unshare -Urn vsnat run -c vsnat.yaml",
+      "\nExamples:\n  vsnat run\n  vsnat run --handover\n  vsnat run -c vsnat.yaml --dry-run\n  unshare -Urn vsnat run -c vsnat.yaml",
     )
     .action((options: Options) => (options.dryRun ? dryRun(options) : run(options)));
 
@@ -62,29 +66,60 @@ function dryRun({ config: file, json }: Options): void {
   process.stdout.write(`${commands.join("\n")}\n`);
 }
 
-async function run({ config: file, logFormat }: Options): Promise<void> {
+async function run({ config: file, logFormat, handover }: Options): Promise<void> {
   const log = createLog(logFormat);
-  const signals = new StopSignals(log);
+  const ending = new Ending(log);
   const loaded = await loadedOrFailure(file);
   const socketPath = controlSocketPath(loaded.config.host.controlSocket);
-  await claimControlSocket(socketPath).catch(asFailure);
-  const daemon = await Daemon.start(loaded, log, manualFileOf(socketPath)).catch(asFailure);
-  const operations = operationsOf(daemon, file, log);
+  const predecessor = handover ? await Predecessor.find(socketPath).catch(asFailure) : undefined;
+  if (predecessor === undefined) await claimControlSocket(socketPath).catch(asFailure);
+  const manualFile = manualFileOf(socketPath);
+  const daemon = await Daemon.start(loaded, log, manualFile, predecessor).catch(asFailure);
+  const operations = operationsOf(daemon, file, log, ending);
   const api = createApi(operations, (error) => log("error", `the API failed: ${error.stack}`));
-  let failure: DaemonError | undefined;
+  let end: End;
+  let farewell: Farewell;
   try {
+    if (predecessor !== undefined) {
+      await resumeSync(daemon, predecessor, log);
+      await predecessor.ended();
+      await claimControlSocket(socketPath).catch(asFailure);
+    }
     await listenPrivately(socketPath, () => api.listen({ path: socketPath }));
     process.on("SIGHUP", () => operations.reload().catch(() => {})); // it has logged why
-    notifyServiceManager("READY=1", `STATUS=${summary(daemon)}`);
+    notifyServiceManager("READY=1", `MAINPID=${process.pid}`, `STATUS=${summary(daemon)}`);
     log("info", `ready: ${summary(daemon)}, control socket ${socketPath}`);
-    failure = await Promise.race([daemon.failed, signals.stop]);
+    end = await Promise.race([daemon.failed, ending.asked]);
   } finally {
-    notifyServiceManager("STOPPING=1");
+    if (ending.successor === undefined) notifyServiceManager("STOPPING=1");
     await api.close();
-    await daemon.stop().catch(asFailure);
+    farewell = await daemon.stop({ flush: ending.isFlush }).catch(asFailure);
   }
-  if (failure !== undefined) throw new CommandFailure(`${failure.message}\nThe host is as it was before.`);
-  log("info", "stopped; the host is as it was before");
+  if (ending.successor !== undefined) return log("info", `handed over to process ${ending.successor}`);
+  const host = farewellText(farewell);
+  if (end instanceof DaemonError) throw new CommandFailure(`${end.message}\n${host}`);
+  log("info", `stopped. ${host}`);
+}
+
+/** Why the daemon ends: it failed, or was asked to. */
+type End = DaemonError | undefined;
+
+/** What the daemon before synchronised, this one does. */
+async function resumeSync(daemon: Daemon, { syncDaemons }: Predecessor, log: Log): Promise<void> {
+  for (const one of syncDaemons) {
+    const { role, syncId, group, port, ttl, maxLength } = one;
+    const options = { role, interface: one.interface, syncId, group, port, ttl, maxLength: maxLength ?? 0 };
+    await daemon.sync.start(options).catch((error: Error) => log("warning", error.message));
+  }
+}
+
+function farewellText({ keptConnections }: Farewell): string {
+  if (keptConnections === 0) return "The host is as it was before.";
+  const count = Number.isFinite(keptConnections) ? `${keptConnections} connections` : "Connections";
+  return (
+    `${count} wait for the next start, and the host stays as it is for them; ` +
+    "vsnat cleanup gives them up, vsnat stop --flush would have"
+  );
 }
 
 const summary = ({ config: { director, host } }: Daemon): string => {
@@ -92,30 +127,62 @@ const summary = ({ config: { director, host } }: Daemon): string => {
   return `${director.services.length} services, ${servers} servers, device ${host.device}`;
 };
 
-/** The first signal asks for a clean stop; a second one does not wait for it. */
-class StopSignals {
-  /** Settles at the first signal. */
-  readonly stop: Promise<undefined>;
+/** How the daemon comes to its end. The first signal asks for a clean stop; a second one does not wait for it. */
+class Ending {
+  /** Settles when somebody asks for the end. */
+  readonly asked: Promise<undefined>;
+  /** Nothing is to be kept. */
+  isFlush = false;
+  /** The process that takes over. */
+  successor: number | undefined;
+  #ask: () => void = () => {};
 
   constructor(log: Log) {
     let isStopping = false;
-    this.stop = new Promise((resolve) => {
-      for (const signal of ["SIGTERM", "SIGINT"] as const) {
-        process.on(signal, () => {
-          if (isStopping) {
-            log("error", `${signal} again: ending at once; "vsnat cleanup" puts the host back`);
-            process.exit(ExitCode.failure);
-          }
-          isStopping = true;
-          log("info", `${signal}: stopping`);
-          resolve(undefined);
-        });
-      }
+    this.asked = new Promise((resolve) => {
+      this.#ask = () => resolve(undefined);
     });
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      process.on(signal, () => {
+        if (isStopping) {
+          log("error", `${signal} again: ending at once; "vsnat cleanup" puts the host back`);
+          process.exit(ExitCode.failure);
+        }
+        isStopping = true;
+        log("info", `${signal}: stopping`);
+        this.ask();
+      });
+    }
+  }
+
+  ask(): void {
+    this.#ask();
   }
 }
 
-function operationsOf(daemon: Daemon, file: string, log: Log): Operations {
+/** Hand over, and end when the other process has what it needs, or is gone. */
+async function handOver(
+  daemon: Daemon,
+  pid: number,
+  hungUp: Promise<unknown>,
+  ending: Ending,
+): Promise<Estate> {
+  let descriptor: number;
+  try {
+    descriptor = await daemon.handOver(pid);
+  } catch (error) {
+    throw new ApiError(409, "cannot-hand-over", error instanceof Error ? error.message : String(error));
+  }
+  ending.successor = pid;
+  notifyServiceManager(`MAINPID=${pid}`);
+  const patience = new Promise((resolve) => setTimeout(resolve, HANG_UP_PATIENCE_MS).unref());
+  void Promise.race([hungUp, patience]).then(() => ending.ask());
+  return { pid: process.pid, descriptor };
+}
+
+const HANG_UP_PATIENCE_MS = 5000;
+
+function operationsOf(daemon: Daemon, file: string, log: Log, ending: Ending): Operations {
   const startedAt = new Date().toISOString();
   let reloadedAt: string | undefined;
   /** One reload reads the file after the other, so that what was read last is what runs. */
@@ -132,6 +199,12 @@ function operationsOf(daemon: Daemon, file: string, log: Log): Operations {
         ...(reloadedAt === undefined ? {} : { reloadedAt }),
       },
     }),
+    stop: ({ flush }) => {
+      log("info", flush ? "asked to stop and to keep nothing" : "asked to stop");
+      ending.isFlush = flush;
+      ending.ask();
+    },
+    handOver: (pid, hungUp) => handOver(daemon, pid, hungUp, ending),
     connections: (limit) => daemon.connections(limit),
     settings: () => ({ director: daemon.config.director.settings, host: daemon.config.host }),
     edit: (edits) => daemon.edit(edits),

@@ -14,11 +14,12 @@ import { command as replay } from "./replay.ts";
 import { command as run } from "./run.ts";
 import { command as schema } from "./schema.ts";
 import { command as status } from "./status.ts";
+import { command as stop } from "./stop.ts";
 import { command as trace } from "./trace.ts";
 import { VERSION } from "./version.ts";
 
 const GROUPS = {
-  "Daemon:": [run, reload, cleanup],
+  "Daemon:": [run, reload, stop, cleanup],
   "Looking at it:": [status, connections, exportFile, trace],
   "Configuration:": [check, importFile, schema],
   "Without a daemon:": [demo, replay, doctor],

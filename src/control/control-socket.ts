@@ -2,7 +2,7 @@
 import { chmodSync, existsSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname, join } from "node:path";
-import { journalDirectory } from "../datapath/tun/host/journal.ts";
+import { runtimeDirectory } from "../datapath/tun/host/runtime-directory.ts";
 
 const SYSTEM_SOCKET = "/run/vsnat/vsnat.sock";
 
@@ -16,7 +16,7 @@ export class ControlSocketError extends Error {
  * user's own where that may not be made.
  */
 export const controlSocketPath = (configured?: string): string =>
-  process.env.VSNAT_SOCKET || configured || join(journalDirectory(), "vsnat.sock");
+  process.env.VSNAT_SOCKET || configured || join(runtimeDirectory(), "vsnat.sock");
 
 /** The same for a command: the system's daemon comes first, also for a user who has a folder of his own. */
 export const commandSocketPath = (): string =>

@@ -2,24 +2,34 @@
  * The running director: device, datapath thread and host set-up under one roof, from start to the exact undo. It knows
  * nothing of command lines and sockets; those who do call it.
  *
- * Start: host fit? → device → thread → services → host changes, in this order, so that a virtual address attracts
- * packets only when somebody is there to take them. What fails undoes what came before it.
+ * Start: host fit? → table of connections → device → thread → services → host changes, in this order, so that a virtual
+ * address attracts packets only when somebody is there to take them. What fails undoes what came before it; what a daemon
+ * before had left stays as it was, and so does the host at a stop, as long as there are connections that the next start can
+ * go on with.
  */
-import { openTunDevice, type TunDevice } from "../datapath/tun/device.ts";
+import type { TunDevice } from "../datapath/tun/device.ts";
 import type { HostIssue } from "../datapath/tun/host/host-issue.ts";
+import {
+  openTableFile,
+  removeTableFile,
+  type TableFile,
+  type TablePlace,
+} from "../datapath/tun/host/table-file.ts";
 import { allowedProcessors, planProcessors } from "../datapath/tun/processor.ts";
+import { letTrace } from "../datapath/tun/system-call.ts";
 import type { MasqueradeRule, ServiceKey } from "../nat/configuration.ts";
+import type { TakeOver } from "../nat/take-over.ts";
 import { SCHEDULERS } from "../schedulers/registry.ts";
 import { availablePages } from "./available-memory.ts";
 import type { Config } from "./config/config.ts";
 import { changedPaths, restartPaths, withFixedPart } from "./config-difference.ts";
 import { asDaemonError, attempt, DaemonError, messageOf } from "./daemon-error.ts";
-import type { DatapathStatus, TraceLine } from "./datapath-protocol.ts";
+import type { DatapathStatus, Departure, TraceLine } from "./datapath-protocol.ts";
 import { DatapathThread } from "./datapath-thread.ts";
 import type { Change } from "./director-control.ts";
 import type { ConnectionStatus, DirectorStatus, MasqueradeStatus } from "./director-status.ts";
 import type { Edit, EditOutcome, ManualChange } from "./edit.ts";
-import { Host } from "./host.ts";
+import { Host, planOfHost } from "./host.ts";
 import { editAll } from "./layer-edit.ts";
 import { conflicts, discard, type Layers, makeLayers, reload } from "./layers.ts";
 import type { Loaded } from "./load.ts";
@@ -28,9 +38,10 @@ import { manualChanges } from "./manual-changes.ts";
 import { restoreLayers, writeManualFile } from "./manual-file.ts";
 import { NOTHING_MANUAL } from "./manual-layer.ts";
 import type { OwnApplicationCode } from "./own-applications.ts";
+import { pinDirectory, removePins } from "./pin-directory.ts";
+import type { Predecessor } from "./predecessor.ts";
 import type { PluginCode } from "./scheduler-plugin.ts";
 import { SyncDaemons } from "./sync-daemons.ts";
-import { NOTHING_DRAINS } from "./territory.ts";
 import type { TraceFilter } from "./trace-filter.ts";
 
 /** Gratuitous announcements are repeated, because packets get lost. */
@@ -66,12 +77,19 @@ export interface ReloadResult {
   readonly discarded: readonly ManualChange[];
 }
 
+/** How a daemon ended. */
+export interface Farewell {
+  /** Connections that wait for the next start, for which the host stays as it is; infinite: not known how many. */
+  readonly keptConnections: number;
+}
+
 export class Daemon {
   /** Synchronisation with other directors. */
   readonly sync: SyncDaemons;
   readonly #log: Log;
   readonly #host: Host;
   readonly #device: TunDevice;
+  readonly #table: TableFile | undefined;
   readonly #thread: DatapathThread;
   readonly #startedMs = performance.now();
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -87,44 +105,54 @@ export class Daemon {
 
   /**
    * @param manualFile - where changes made by hand are kept
+   * @param predecessor - the daemon to take over from, which goes on until this one is ready for it
    * @throws DaemonError
    */
   static async start(
     { config: file, plugins, applications }: Loaded,
     log: Log,
     manualFile: string,
+    predecessor?: Predecessor,
   ): Promise<Daemon> {
-    const layers = attempt(() => {
-      return restoreLayers(makeLayers(file.director, schedulerNames(file)), manualFile, log);
+    const thread = new DatapathThread((message, suppressedCount) => {
+      log("error", `internal error, please report it: ${message}`, { suppressedCount });
     });
-    const config = effectiveConfig(file, layers);
-    const host = attempt(() => new Host(config.host.device));
+    let host: Host | undefined;
     let device: TunDevice | undefined;
+    let table: TableFile | undefined;
+    let config = file;
     try {
-      for (const command of host.leftovers)
-        log("info", `undone, left by a vsnat that was killed: ${command}`);
+      const descriptor = predecessor && (await takeFrom(predecessor, file, thread));
+      const layers = attempt(() => {
+        return restoreLayers(makeLayers(file.director, schedulerNames(file)), manualFile, log);
+      });
+      config = effectiveConfig(file, layers);
+      host = new Host(config.host.device);
       try {
         refuseUnfitHost(host, config, log);
       } catch (error) {
         if (layers.manual === NOTHING_MANUAL || !(error instanceof DaemonError)) throw error;
         throw new DaemonError(`${error.message}\nWhat was changed by hand is part of this: ${manualFile}`);
       }
-      const { queueLength } = config.host;
+      table = openTable(config, log);
       const processors = planProcessors(config.host.processor, allowedProcessors());
-      device = attempt(() =>
-        openTunDevice(config.host.device, { queueLength, receivingProcessors: processors.receiving }),
-      );
-      const daemon = new Daemon(file, layers, manualFile, log, host, device, processors.loop);
+      const receivingProcessors = processors.receiving;
+      device = await host.openDevice(config, { receivingProcessors }, descriptor);
+      const daemon = new Daemon(file, layers, manualFile, log, host, device, thread, table);
+      daemon.#beginThread(processors.loop);
       try {
         await daemon.#begin(plugins, applications);
         return daemon;
       } catch (error) {
-        const end = await daemon.#thread.stop();
+        const end = await thread.stop();
         throw end instanceof Error ? threadFailure(end, config) : error;
       }
     } catch (error) {
-      host.close();
+      await thread.abandon();
+      if (host !== undefined && host.leftovers.length > 0) host.release();
+      else host?.close();
       device?.close();
+      if (table?.isLeft === false) removeTableFile(config.host.device);
       throw asDaemonError(error);
     }
   }
@@ -136,7 +164,8 @@ export class Daemon {
     log: Log,
     host: Host,
     device: TunDevice,
-    processor: number | undefined,
+    thread: DatapathThread,
+    table: TableFile | undefined,
   ) {
     this.#file = file;
     this.#layers = layers;
@@ -144,19 +173,16 @@ export class Daemon {
     this.#log = log;
     this.#host = host;
     this.#device = device;
-    const { name, index, descriptor, offload } = device;
-    const { settings } = layers.effective;
-    const { fastPath } = file;
-    const data = { device: { name, index, descriptor, offload }, settings, fastPath, processor };
-    this.#thread = new DatapathThread(data, (message, suppressedCount) => {
-      log("error", `internal error, please report it: ${message}`, { suppressedCount });
-    });
-    this.sync = new SyncDaemons(this.#thread, settings.ipvs, log);
+    this.#thread = thread;
+    this.#table = table;
+    this.sync = new SyncDaemons(thread, layers.effective.settings.ipvs, log);
     this.failed = new Promise((resolve) => {
-      this.#thread.ended.then((end) => {
+      thread.ended.then((end) => {
         if (this.#isStopping) return;
         if (end === "gone") {
-          resolve(new DaemonError(`The device ${name} was deleted under the director; start vsnat again`));
+          resolve(
+            new DaemonError(`The device ${device.name} was deleted under the director; start vsnat again`),
+          );
         } else {
           const why = end === "stopped" ? "for no reason" : (end.stack ?? end.message);
           resolve(new DaemonError(`The datapath thread ended: ${why}`));
@@ -165,13 +191,43 @@ export class Daemon {
     });
   }
 
-  async #begin(plugins: readonly PluginCode[], applications: readonly OwnApplicationCode[]): Promise<void> {
+  #beginThread(processor: number | undefined): void {
+    const { name, index, descriptor, offload } = this.#device;
+    const settings = { ...this.#layers.effective.settings };
+    let table: TablePlace | undefined;
+    if (this.#table !== undefined) {
+      const { descriptor: file, connectionsMax } = this.#table;
+      table = { descriptor: file, connectionsMax };
+      settings.connectionsMax = connectionsMax;
+    }
     this.#thread.onWarning = (message) => this.#log("warning", message);
+    const { fastPath } = this.#file;
+    // What is kept of flows is of use together with their connections only.
+    const pins = table && attempt(() => pinDirectory(name));
+    this.#thread.begin({
+      device: { name, index, descriptor, offload },
+      table,
+      settings,
+      fastPath,
+      pinDirectory: pins,
+      processor,
+    });
+  }
+
+  async #begin(plugins: readonly PluginCode[], applications: readonly OwnApplicationCode[]): Promise<void> {
+    const beganMs = performance.now();
     await this.#thread.request("useSchedulers", plugins);
     await this.#thread.request("useApplications", applications);
     await this.#thread.request("apply", this.#layers.effective);
-    this.#host.apply(this.config, NOTHING_DRAINS);
-    await this.#thread.request("setPaths", this.#host.paths(this.config, NOTHING_DRAINS));
+    const takeOver = await this.#thread.request("takeOver", undefined);
+    const draining = await this.#thread.request("draining", undefined);
+    // Whoever was connected waits already.
+    await this.#thread.request("setPaths", this.#host.paths(this.config, draining));
+    await this.#thread.request("open", undefined);
+    const tookMs = Math.round(performance.now() - beganMs);
+    if (takeOver !== undefined)
+      this.#log("info", takeOverText(takeOver, this.#host.leftovers.length, tookMs));
+    await this.#fitHost();
     await this.#tellOfFastPath();
     this.#watchMemory();
     this.#host.watch(() => this.#fitHostLater());
@@ -317,21 +373,58 @@ export class Daemon {
     this.#later(MEMORY_INTERVAL_MS, () => this.#watchMemory());
   }
 
-  /** End, and leave the host as it was found. */
-  async stop(): Promise<void> {
-    if (this.#isStopping) return;
+  /**
+   * End. As long as there are connections over which something may be sent, the host stays as it is and the next start goes on
+   * with them; else it is left as it was found. What else the next start could use, templates say, is kept without.
+   * @param options.flush - keep nothing
+   */
+  async stop(options: { readonly flush?: boolean } = {}): Promise<Farewell> {
+    if (this.#isStopping) return { keptConnections: 0 };
     this.#isStopping = true;
     await this.#lastChange;
     for (const timer of this.#timers) clearTimeout(timer);
     this.sync.close();
+    const { entries, open } = await this.#departure(options.flush === true);
     try {
-      this.#host.close();
+      if (open > 0) this.#host.release();
+      else this.#host.close();
     } catch (error) {
       throw asDaemonError(error);
     } finally {
-      await this.#thread.stop();
+      await this.#thread.stop(open > 0);
       this.#device.close();
+      if (open === 0) removePins(this.#device.name);
+      if (entries === 0 && this.#table !== undefined) removeTableFile(this.#device.name);
     }
+    return { keptConnections: open };
+  }
+
+  /**
+   * Move no more packets, and leave everything as it is for the process that takes over.
+   * @param pid - that process
+   * @returns the descriptor of the TUN device, which is that process's as soon as it has one of its own
+   * @throws DaemonError, nothing changed, when connections would be lost
+   */
+  async handOver(pid: number): Promise<number> {
+    if (this.#isStopping) throw new DaemonError("it is stopping");
+    if (this.#table === undefined)
+      throw new DaemonError("its connections are in no file; stop it and start another");
+    this.#isStopping = true;
+    await this.#lastChange;
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.sync.close();
+    await this.#thread.stop(true);
+    this.#host.release();
+    letTrace(pid);
+    return this.#device.descriptor;
+  }
+
+  /** What to keep. Of a thread that died it is not known, so everything, as if the whole process had. */
+  async #departure(isFlush: boolean): Promise<Departure> {
+    if (isFlush || this.#table === undefined) return { entries: 0, open: 0 };
+    const isDead = this.#thread.end instanceof Error;
+    const departure = await this.#thread.request("departure", undefined).catch(() => undefined);
+    return departure ?? { entries: 1, open: isDead ? Number.POSITIVE_INFINITY : 0 };
   }
 
   /** Bring host and paths in line with the configuration, with what still drains, and with the world. */
@@ -381,9 +474,52 @@ export class Daemon {
   }
 }
 
+/**
+ * Make everything ready that can be, then take over.
+ * @returns the descriptor of its device; undefined: it has ended, and left the device
+ */
+async function takeFrom(
+  predecessor: Predecessor,
+  file: Config,
+  thread: DatapathThread,
+): Promise<number | undefined> {
+  const { device } = file.host;
+  if (predecessor.device !== device)
+    throw new DaemonError(
+      `Cannot take over ${predecessor.device} as ${device}: stop one and start the other`,
+    );
+  const errors = errorsOf(attempt(() => planOfHost(file).issues));
+  if (errors.length > 0) throw new DaemonError(errors.map(({ message }) => message).join("\n"));
+  await thread.loaded;
+  return await predecessor.take();
+}
+
+/** Where connections outlive the process; undefined, and said so, where that cannot be. */
+function openTable({ host, director }: Config, log: Log): TableFile | undefined {
+  try {
+    const file = openTableFile(host.device, director.settings.connectionsMax);
+    if (file.remark !== undefined) log("warning", file.remark);
+    return file;
+  } catch (error) {
+    log("warning", `${messageOf(error)}; connections will not outlive this process`);
+    return undefined;
+  }
+}
+
+function takeOverText(
+  { connections, templates, damaged, homeless }: TakeOver,
+  changes: number,
+  ms: number,
+): string {
+  const lost =
+    damaged + homeless > 0 ? `; dropped ${damaged} damaged records, ${homeless} of unknown servers` : "";
+  const what = `${connections} connections, ${templates} templates and ${changes} changes of the host`;
+  return `took over from a vsnat before: ${what}, in ${ms} ms${lost}`;
+}
+
 /** Why the thread died at its start: all the memory it needs is taken there. */
 function threadFailure(error: Error, { director: { settings } }: Config): Error {
-  if (!(error instanceof RangeError && /allocation/i.test(error.message))) return error;
+  if (!/allocation failed|\bENOMEM\b/i.test(error.message)) return error;
   const wanted = `${settings.connectionsMax} connections`;
   return new DaemonError(`Cannot make a table for ${wanted}: not enough memory; lower limits.connections`);
 }

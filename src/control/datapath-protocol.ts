@@ -4,7 +4,9 @@
  * datapath thread never runs an event loop.
  */
 import type { FlowCacheStatus } from "../datapath/ebpf/flow-cache.ts";
+import type { TablePlace } from "../datapath/tun/host/table-file.ts";
 import type { DirectorConfig, ServiceKey } from "../nat/configuration.ts";
+import type { TakeOver } from "../nat/take-over.ts";
 import type { SyncCounters, SyncPart, SyncRole } from "../sync/director-sync.ts";
 import type { Change } from "./director-control.ts";
 import type { ConnectionStatus, DirectorStatus } from "./director-status.ts";
@@ -12,17 +14,20 @@ import type { OwnApplicationCode } from "./own-applications.ts";
 import type { PluginCode } from "./scheduler-plugin.ts";
 import type { TraceFilter } from "./trace-filter.ts";
 
-/** What the thread is started with. Descriptors belong to the process, so they can be passed as numbers. */
-export interface DatapathThreadData {
+/** What the thread is given to begin with. Descriptors belong to the process, so they can be passed as numbers. */
+export interface DatapathBeginning {
   readonly device: {
     readonly name: string;
     readonly index: number;
     readonly descriptor: number;
     readonly offload: "none" | "checksum" | "tcp" | "udp";
   };
-  readonly wakeDescriptor: number;
+  /** Where connections outlive the process; undefined: nowhere. */
+  readonly table: TablePlace | undefined;
   readonly settings: DirectorConfig["settings"];
   readonly fastPath: FastPathMode;
+  /** Where the fast path outlives the process; undefined: nowhere. */
+  readonly pinDirectory: string | undefined;
   /** Where the thread stays; undefined: wherever the scheduler puts it. */
   readonly processor: number | undefined;
 }
@@ -80,6 +85,14 @@ export interface DrainingAddresses {
   readonly serverAddresses: readonly string[];
 }
 
+/** What is to be done about the connections when the thread ends. */
+export interface Departure {
+  /** Entries that the next process could go on with. */
+  readonly entries: number;
+  /** Of these, connections over which something may still be sent. */
+  readonly open: number;
+}
+
 /** Requests by name: parameter and answer; `unknown` where there is nothing to answer. */
 export interface DatapathRequests {
   /** These schedulers of the user's own, and no others, from the next `apply` on; those at work begin anew if changed. */
@@ -88,6 +101,11 @@ export interface DatapathRequests {
   useApplications: { params: readonly OwnApplicationCode[]; result: unknown };
   /** Make what runs what this says. The settings' limits (DirectorLimits) are those of the start. */
   apply: { params: DirectorConfig; result: Change[] };
+  /** What was taken over from the process before; undefined: there was nothing. */
+  takeOver: { params: undefined; result: TakeOver | undefined };
+  /** The first configuration is applied: move packets from now on. */
+  open: { params: undefined; result: unknown };
+  departure: { params: undefined; result: Departure };
   draining: { params: undefined; result: DrainingAddresses };
   setPaths: { params: Paths; result: unknown };
   status: { params: undefined; result: DatapathStatus };
@@ -104,7 +122,8 @@ export interface DatapathRequests {
   /** Send what is known, although its message is not full. To be asked for every second. */
   flushSync: { params: undefined; result: SyncCounters };
   receiveSync: { params: { readonly messages: readonly Uint8Array[] }; result: unknown };
-  stop: { params: undefined; result: unknown };
+  /** @param isKept - the fast path goes on by itself, for the next process */
+  stop: { params: { readonly isKept: boolean }; result: unknown };
 }
 export type DatapathMethod = keyof DatapathRequests;
 
@@ -131,6 +150,8 @@ export interface TraceLine {
 }
 
 export type DatapathReport =
+  /** It is there, and waits for its beginning. */
+  | { readonly kind: "loaded" }
   | { readonly kind: "answer"; readonly id: number; readonly result: unknown }
   | { readonly kind: "failure"; readonly id: number; readonly message: string }
   | { readonly kind: "trace"; readonly id: number; readonly line: TraceLine }

@@ -2,11 +2,11 @@
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { Wake } from "../datapath/tun/wake.ts";
 import type {
+  DatapathBeginning,
   DatapathMethod,
   DatapathReport,
   DatapathRequest,
   DatapathRequests,
-  DatapathThreadData,
   TraceLine,
 } from "./datapath-protocol.ts";
 import type { TraceFilter } from "./trace-filter.ts";
@@ -29,6 +29,8 @@ export class DatapathThread {
   onSyncMessage: (message: Uint8Array) => void = () => {};
   /** Takes what the operator should know. */
   onWarning: (message: string) => void = () => {};
+  /** Settles when the thread has loaded its code, or has ended. */
+  readonly loaded: Promise<unknown>;
   /** Settles when the thread has ended, however. Never rejects. */
   readonly ended: Promise<DatapathEnd>;
   readonly #worker: Worker;
@@ -40,20 +42,22 @@ export class DatapathThread {
   #lastId = 0;
   #end: DatapathEnd | undefined;
 
-  constructor(
-    data: Omit<DatapathThreadData, "wakeDescriptor">,
-    onInternalError: (message: string, suppressedCount: number) => void,
-  ) {
+  #onLoaded: () => void = () => {};
+
+  /** Loading takes a while, and may be done before anything else; the thread does nothing until it is told to begin. */
+  constructor(onInternalError: (message: string, suppressedCount: number) => void) {
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
     this.#onInternalError = onInternalError;
-    const threadData: DatapathThreadData = { ...data, wakeDescriptor: this.#wake.descriptor };
     this.#worker = new Worker(new URL("./datapath-worker.js", import.meta.url), {
       name: "vsnat datapath",
-      workerData: { port: port2, data: threadData },
+      workerData: { port: port2, wakeDescriptor: this.#wake.descriptor },
       transferList: [port2],
     });
     port1.on("message", (report: DatapathReport) => this.#receive(report));
+    const isLoaded = new Promise<void>((resolve) => {
+      this.#onLoaded = resolve;
+    });
     this.ended = new Promise((resolve) => {
       this.#worker.once("error", (error) => {
         this.#end = error instanceof Error ? error : new Error(String(error));
@@ -68,6 +72,11 @@ export class DatapathThread {
         resolve(this.#end);
       });
     });
+    this.loaded = Promise.race([isLoaded, this.ended]);
+  }
+
+  begin(beginning: DatapathBeginning): void {
+    this.#post(beginning);
   }
 
   /** Ask the thread something. @throws DatapathEndedError; an Error with the thread's words when it could not do it. */
@@ -79,8 +88,7 @@ export class DatapathThread {
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve: resolve as Pending["resolve"], reject });
-      this.#port.postMessage({ id, method, params } as DatapathRequest);
-      this.#wake.ring();
+      this.#post({ id, method, params } as DatapathRequest);
     });
   }
 
@@ -94,10 +102,29 @@ export class DatapathThread {
     };
   }
 
-  /** Let the thread end after its current batch. Safe to call when it has ended already. */
-  async stop(): Promise<DatapathEnd> {
-    this.request("stop", undefined).catch(() => {}); // ended before it could answer: that is what was wanted
+  /**
+   * Let the thread end after its current batch. Safe to call when it has ended already; not before it was told to begin.
+   * @param isKept - the fast path goes on by itself, for the next process
+   */
+  async stop(isKept = false): Promise<DatapathEnd> {
+    this.request("stop", { isKept }).catch(() => {}); // ended before it could answer: that is what was wanted
     return this.ended;
+  }
+
+  /** Why it ended; undefined while it has not. */
+  get end(): DatapathEnd | undefined {
+    return this.#end;
+  }
+
+  /** End a thread that was not told to begin, and will not be. Nothing when it has ended already. */
+  async abandon(): Promise<void> {
+    if (this.#end === undefined) this.#post(undefined);
+    await this.ended;
+  }
+
+  #post(message: DatapathRequest | DatapathBeginning | undefined): void {
+    this.#port.postMessage(message);
+    this.#wake.ring();
   }
 
   #receive(report: DatapathReport): void {
@@ -121,6 +148,9 @@ export class DatapathThread {
         return;
       case "internal-error":
         this.#onInternalError(report.message, report.suppressedCount);
+        return;
+      case "loaded":
+        this.#onLoaded();
         return;
       case "ended":
         this.#end = report.reason;

@@ -7,6 +7,7 @@ import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_
 import { Engine } from "../alg/engine/engine.ts";
 import { APPLICATIONS } from "../alg/registry.ts";
 import { type Milliseconds, milliseconds } from "../base/environment.ts";
+import { mapTableFile } from "../datapath/tun/host/table-file.ts";
 import { PacketLoop } from "../datapath/tun/loop.ts";
 import { stayOn } from "../datapath/tun/processor.ts";
 import { TunDatapath } from "../datapath/tun/tun-datapath.ts";
@@ -17,11 +18,11 @@ import { SCHEDULERS } from "../schedulers/registry.ts";
 import { DirectorSync } from "../sync/director-sync.ts";
 import { parseAddress } from "../wire/address.ts";
 import type {
+  DatapathBeginning,
   DatapathMethod,
   DatapathReport,
   DatapathRequest,
   DatapathRequests,
-  DatapathThreadData,
   Paths,
 } from "./datapath-protocol.ts";
 import { DirectorControl } from "./director-control.ts";
@@ -31,21 +32,29 @@ import { PacketTrace } from "./packet-trace.ts";
 import { SandboxEngine } from "./sandbox.ts";
 import { SchedulerPlugins } from "./scheduler-plugins.ts";
 
-const { port, data } = workerData as { readonly port: MessagePort; readonly data: DatapathThreadData };
+const { port, wakeDescriptor } = workerData as {
+  readonly port: MessagePort;
+  readonly wakeDescriptor: number;
+};
 const report = (message: DatapathReport): void => port.postMessage(message);
 
-if (data.processor !== undefined) stayOn(data.processor); // refused: slower, no less right
 // Made now, whether or not there are modules, because later there is no event loop for it. It reserves gigabytes of
 // address space (not memory): where those are limited, there are no schedulers and no application modules of one's own.
 const engine = await SandboxEngine.load().catch(() => undefined);
 const plugins = engine && new SchedulerPlugins(engine, (message) => report({ kind: "warning", message }));
+const wake = new Wake(wakeDescriptor);
+report({ kind: "loaded" });
+const data = waitForBeginning() ?? process.exit();
+if (data.processor !== undefined) stayOn(data.processor); // refused: slower, no less right
+const clock = systemClock();
 const director = new Director({
   settings: data.settings,
   schedulers: plugins?.registry ?? SCHEDULERS,
   applications: APPLICATIONS,
   randomU32: entropy(),
   hopChange: 1,
-  now: milliseconds(performance.now()),
+  now: clock(),
+  ...(data.table !== undefined && { memory: mapTableFile(data.table) }),
 });
 const ownApplications =
   director.applications instanceof Engine
@@ -53,16 +62,20 @@ const ownApplications =
     : undefined;
 const control = new DirectorControl(director);
 const sync = new DirectorSync(director, (message) => report({ kind: "sync", message }));
-const datapath = new TunDatapath({ ...data.device, close: () => {} }); // the main thread closes what it opened
-const fastPath = new FastPath(director, data.device.index, data.fastPath, (message) =>
+const datapath = new TunDatapath(data.device); // the main thread closes what it opened
+const { device, fastPath: fastPathMode, pinDirectory } = data;
+const fastPath = new FastPath(director, device.index, fastPathMode, pinDirectory, (message) =>
   report({ kind: "warning", message }),
 );
+let isKept = false;
 const trace = new PacketTrace((id, line) => report({ kind: "trace", id, line }), Date.now);
 const loop = new PacketLoop({
   datapath,
-  wake: new Wake(data.wakeDescriptor),
+  wake,
   processor: director,
   control: takeRequests,
+  clock,
+  isPaused: true,
   onError: (error, suppressedCount) => {
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
     report({ kind: "internal-error", message, suppressedCount });
@@ -99,6 +112,13 @@ const HANDLERS: Handlers = {
   },
   useApplications: (code) => ownApplications?.use(code),
   apply: (config) => control.apply(config),
+  takeOver: () => director.takeOver,
+  open: () => {
+    director.endTakeOver();
+    if (director.takeOver !== undefined) fastPath.inherit();
+    loop.resume();
+  },
+  departure: (_, now) => control.departure(now),
   draining: () => control.draining(),
   setPaths,
   status,
@@ -124,7 +144,10 @@ const HANDLERS: Handlers = {
   stopSync: ({ role }) => sync.stop(role),
   flushSync: () => sync.flush(),
   receiveSync: ({ messages }, now) => sync.receive(messages, now),
-  stop: () => loop.stop(),
+  stop: (options) => {
+    ({ isKept } = options);
+    loop.stop();
+  },
 };
 
 function takeRequests(now: Milliseconds): void {
@@ -150,6 +173,28 @@ function setPaths(paths: Paths): void {
   }
 }
 
+/** The first message, for which nobody needs an event loop. @returns undefined: there is nothing to begin */
+function waitForBeginning(): DatapathBeginning | undefined {
+  for (;;) {
+    wake.wait();
+    wake.clear();
+    const received = receiveMessageOnPort(port);
+    if (received === undefined) continue;
+    wake.ring(); // there may be requests behind it
+    return received.message as DatapathBeginning | undefined;
+  }
+}
+
+/**
+ * The system's monotonic clock, which all processes share until the machine is started again: the next one must understand the
+ * deadlines of this one.
+ */
+function systemClock(): () => Milliseconds {
+  const [seconds, nanoseconds] = process.hrtime();
+  const originMs = seconds * 1000 + nanoseconds / 1e6 - performance.now();
+  return () => milliseconds(originMs + performance.now());
+}
+
 /** Uniform 32-bit numbers from the system, fetched a kilobyte at a time. */
 function entropy(): () => number {
   const words = new Uint32Array(256);
@@ -164,6 +209,6 @@ function entropy(): () => number {
 }
 
 const reason = loop.run();
-fastPath.close();
+fastPath.close(isKept);
 report({ kind: "ended", reason });
 port.close();

@@ -5,12 +5,18 @@
 
 import { isDeepStrictEqual } from "node:util";
 import type { Milliseconds } from "../base/environment.ts";
-import type { DirectorConfig, ServiceConfig, ServiceKey } from "../nat/configuration.ts";
+import {
+  type DirectorConfig,
+  type ServiceConfig,
+  type ServiceKey,
+  TCP_STATES,
+  type TcpState,
+} from "../nat/configuration.ts";
 import { ConnectionFlag, type ConnectionTable, TICK_MS } from "../nat/connection-table.ts";
 import type { Destination } from "../nat/destination.ts";
 import type { Director } from "../nat/director.ts";
 import { DROP_REASONS, type DropReason } from "../nat/drop-reason.ts";
-import { SCTP_STATE_NAMES } from "../nat/protocol/sctp.ts";
+import { SCTP_ESTABLISHED, SCTP_STATE_NAMES } from "../nat/protocol/sctp.ts";
 import { TCP_STATE_NAMES } from "../nat/protocol/tcp.ts";
 import { CALL_STATE_NAMES } from "../nat/protocol/tunnel-call.ts";
 import { Quantity, type Traffic } from "../nat/traffic.ts";
@@ -19,6 +25,7 @@ import { VERDICT_KINDS } from "../nat/verdict.ts";
 import { nameOf as nameOfService, type VirtualService } from "../nat/virtual-service.ts";
 import { formatAddress } from "../wire/address.ts";
 import { Protocol } from "../wire/flow.ts";
+import type { Departure } from "./datapath-protocol.ts";
 import type {
   ConnectionStatus,
   DestinationStatus,
@@ -195,6 +202,22 @@ export class DirectorControl {
     };
   }
 
+  /** What the next process could go on with. */
+  departure(now: Milliseconds): Departure {
+    const { connections: table, cached } = this.#director;
+    const nowTick = Math.floor(now / TICK_MS);
+    let entries = 0;
+    let open = 0;
+    cached.catchUpChanges();
+    for (let record = 0; record < table.highWater; record++) {
+      cached.catchUp(record);
+      if (!table.isLive(record) || table.isExpired(record, nowTick)) continue;
+      entries++;
+      if (!table.isTemplate(record) && isOpen(table.protocol(record), table.state(record))) open++;
+    }
+    return { entries, open };
+  }
+
   /** @param limit - most entries to return, in no particular order */
   connections(now: Milliseconds, limit: number): ConnectionStatus[] {
     const { connections: table, cached } = this.#director;
@@ -268,6 +291,15 @@ const callIdsOf = (table: ConnectionTable, record: number): Ports => ({
   sourcePort: Math.max(0, shownCallId(table, record, "client")),
 });
 
+/** May something still be sent over a connection in this state? */
+function isOpen(protocol: number, state: number): boolean {
+  if (protocol === Protocol.tcp) return OPEN_TCP_STATES.includes(TCP_STATES[state]!);
+  if (protocol === Protocol.sctp) return state === SCTP_ESTABLISHED;
+  return protocol === Protocol.udp || protocol === Protocol.gre;
+}
+
+/** One end that has said its last may still hear the other. */
+const OPEN_TCP_STATES: readonly TcpState[] = ["established", "finWait", "closeWait"];
 const DEFENCES = ["drop_entry", "drop_packet", "secure_tcp"] as const;
 const TEMPLATE_STATE_NAMES = ["NONE", "ASSURED"] as const;
 const PROTOCOL_NAMES: Readonly<Record<number, ConnectionStatus["protocol"]>> = {

@@ -3,6 +3,7 @@
  * and its absence explained in one line.
  */
 import { EbpfFlowCache } from "../datapath/ebpf/flow-cache.ts";
+import { Pins } from "../datapath/ebpf/kernel/pins.ts";
 import { reasonOf } from "../datapath/ebpf/probe.ts";
 import type { WayOut } from "../datapath/ebpf/way.ts";
 import { addressToBytes } from "../datapath/tun/netlink/message.ts";
@@ -23,12 +24,24 @@ export class FastPath {
   #mtuBytesMax = 0;
   #routing = "";
 
-  /** @param onWarning - gets a line for the operator whenever something does not work as it might */
-  constructor(director: Director, device: number, mode: FastPathMode, onWarning: (message: string) => void) {
+  /**
+   * @param pinDirectory - where it outlives the process, and where the one before left its own; undefined: nowhere
+   * @param onWarning - gets a line for the operator whenever something does not work as it might
+   */
+  constructor(
+    director: Director,
+    device: number,
+    mode: FastPathMode,
+    pinDirectory: string | undefined,
+    onWarning: (message: string) => void,
+  ) {
     this.#director = director;
     this.#device = device;
     this.#whyNot = { state: "off" };
-    if (mode === "off") return;
+    if (mode === "off") {
+      if (pinDirectory !== undefined) Pins.clear(pinDirectory);
+      return;
+    }
     try {
       this.#cache = new EbpfFlowCache({
         table: director.connections,
@@ -39,8 +52,10 @@ export class FastPath {
             formatAddress(family, source, sourceAt),
           );
         },
-        originNs: Number(process.hrtime.bigint()) - performance.now() * 1e6,
+        // The director's clock is the kernel's.
+        originNs: 0,
         onWarning,
+        ...(pinDirectory !== undefined && { pinDirectory }),
       });
       director.cached.cache = this.#cache;
     } catch (error) {
@@ -67,9 +82,18 @@ export class FastPath {
     this.#director.cached.flushAll();
   }
 
-  close(): void {
+  /** The director took its connections over: what became of those that were cached while no process was there? */
+  inherit(): void {
+    const { cached } = this.#director;
+    this.#cache?.inherit((record, state, seenTick, inPackets) =>
+      cached.inherit(record, state, seenTick, inPackets),
+    );
+  }
+
+  /** @param isKept - what is pinned goes on without a process */
+  close(isKept: boolean): void {
     this.#director.cached.cache = undefined;
-    this.#cache?.close();
+    this.#cache?.close(isKept);
     this.#rtnetlink.close();
   }
 

@@ -3,6 +3,14 @@
  * while interfaces and routes come and go, and put back.
  */
 import { createHash } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  adoptTunDevice,
+  isOfTunDevice,
+  openTunDevice,
+  type TunDevice,
+  type TunOptions,
+} from "../datapath/tun/device.ts";
 import { announce } from "../datapath/tun/host/announcement.ts";
 import { describe } from "../datapath/tun/host/host-change.ts";
 import { ROUTE_PROTOCOL } from "../datapath/tun/host/host-config.ts";
@@ -15,6 +23,7 @@ import { announced, targets } from "../datapath/tun/host/territory.ts";
 import type { Link } from "../datapath/tun/netlink/link.ts";
 import { watchRouting } from "../datapath/tun/netlink/monitor.ts";
 import { Rtnetlink } from "../datapath/tun/netlink/rtnetlink.ts";
+import { SystemCallError } from "../datapath/tun/system-call.ts";
 import type { Config } from "./config/config.ts";
 import type { DrainingAddresses, Paths } from "./datapath-protocol.ts";
 import { territoryOf } from "./territory.ts";
@@ -46,7 +55,7 @@ export function planOfHost({ host, director }: Config): HostPlan {
 }
 
 export class Host {
-  /** What a daemon that was killed had left behind, as commands; undone by now. */
+  /** What a daemon before made and left as it is, as commands: ours now. */
   readonly leftovers: readonly string[];
   readonly #rtnetlink = new Rtnetlink();
   readonly #setup: HostSetup;
@@ -63,6 +72,30 @@ export class Host {
       throw error;
     }
     this.leftovers = this.#setup.leftovers.map(describe);
+  }
+
+  /**
+   * The TUN device: the one that a daemon before left, else a new one, which outlives this process from now on.
+   * @param descriptor - of the device, if it was handed over
+   * @throws SystemCallError
+   */
+  async openDevice(
+    { host: { device, queueLength } }: Config,
+    options: TunOptions,
+    descriptor: number | undefined,
+  ): Promise<TunDevice> {
+    const all = { ...options, ...(queueLength !== undefined && { queueLength }) };
+    if (descriptor !== undefined && isOfTunDevice(descriptor, device))
+      return adoptTunDevice(descriptor, device, all);
+    if (this.#setup.leftDevice !== undefined) return await openLeftDevice(device, all);
+    const made = openTunDevice(device, all);
+    try {
+      this.#setup.keep(made);
+      return made;
+    } catch (error) {
+      made.close();
+      throw error;
+    }
   }
 
   issues({ host, director }: Config): HostIssue[] {
@@ -106,11 +139,20 @@ export class Host {
     this.#unwatch = watchRouting(onChange);
   }
 
-  /** Undo everything that was made. Call before the TUN device is closed. */
+  /** Undo everything that was made, the TUN device included. */
   close(): void {
+    this.#end(() => this.#setup.close());
+  }
+
+  /** Leave everything as it is, for the next daemon. */
+  release(): void {
+    this.#end(() => this.#setup.release());
+  }
+
+  #end(act: () => unknown): void {
     this.#unwatch?.();
     try {
-      this.#setup.close();
+      act();
     } finally {
       this.#rtnetlink.close();
     }
@@ -128,5 +170,21 @@ function routingOf({ links, addresses, routes, rules }: HostFacts): string {
   const facts = [ways, addresses, routes.filter(isForeign), rules.filter(isForeign)];
   return createHash("sha256").update(JSON.stringify(facts)).digest("base64");
 }
+
+/** Who is killed lets go of the device a moment later than of the journal. */
+async function openLeftDevice(device: string, options: TunOptions): Promise<TunDevice> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return openTunDevice(device, { ...options, isThere: true });
+    } catch (error) {
+      const isBusy = error instanceof SystemCallError && error.code === "EBUSY";
+      if (!isBusy || tries === BUSY_TRIES) throw error;
+      await delay(BUSY_WAIT_MS);
+    }
+  }
+}
+
+const BUSY_TRIES = 100;
+const BUSY_WAIT_MS = 20;
 
 const isSameFamily = (a: string, b: string): boolean => a.includes(":") === b.includes(":");

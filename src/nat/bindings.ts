@@ -46,6 +46,21 @@ export class Bindings {
     if (template >= 0) this.#table.setController(record, template);
   }
 
+  /** An entry that was taken over: count it as it is, and everything it needs. Its flags are right. */
+  restore(record: number): void {
+    const table = this.#table;
+    const destination = this.#services.destination(table.server(record));
+    if (table.isTemplate(record)) {
+      destination.persistentConnections++;
+      return;
+    }
+    destination.bind();
+    if (!table.hasFlag(record, ConnectionFlag.inactive)) destination.move(false);
+    this.#sources.use(table.source(record));
+    const controller = table.controller(record);
+    if (controller >= 0) table.setController(record, controller);
+  }
+
   /** Take an entry out of the table. Nothing may hang on it. */
   remove(record: number): void {
     const table = this.#table;

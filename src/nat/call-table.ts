@@ -4,11 +4,13 @@
  * be equal as well; unlike there the hash has a secret key, because clients choose Call-IDs.
  *
  * An entry is in two hash chains: by Call-ID, and by record, for its removal. Memory: 288 bytes an entry, 18 MiB for the
- * default bound, none of it before the first entry, and then as it is touched.
+ * default bound, none of it before the first entry, and then as it is touched. Records and Call-IDs may lie in memory that
+ * the next process finds again; it believes those and makes the chains anew.
  */
 import { KeyedHash } from "../base/keyed-hash.ts";
 import { isSameAddress } from "../wire/address.ts";
 import type { ConnectionTable } from "./connection-table.ts";
+import { type MemoryPart, ownMemory } from "./memory-part.ts";
 import { CALL_ID_BYTES_MAX } from "./sip-call-id.ts";
 
 /** Calls remembered at a time. */
@@ -25,28 +27,70 @@ const NEXT_RECORD = 3;
 const ENTRY_WORDS = 4;
 /** One octet of length and the Call-ID. */
 const TEXT_BYTES = 1 + CALL_ID_BYTES_MAX;
+/** In the record's place of an entry that is free. */
+const FREE = -1;
+/** Words in front of the entries; the first one has the entries ever used. */
+const HEADER_WORDS = 4;
 
 export class CallTable {
   readonly capacity: number;
   readonly #hash: KeyedHash;
   readonly #bucketCount: number;
-  #entries = new Int32Array(0);
-  #texts = new Uint8Array(0);
+  readonly #memory: MemoryPart | undefined;
+  #header: Int32Array = new Int32Array(HEADER_WORDS);
+  #entries: Int32Array = new Int32Array(0);
+  #texts: Uint8Array = new Uint8Array(0);
   #callBuckets = new Int32Array(0);
   #recordBuckets = new Int32Array(0);
   #free = 0;
-  #highWater = 0;
   /** Live entries. */
   count = 0;
 
   /**
    * @param keys - two secret random words for the hash
    * @param capacity - most calls at a time, at least 1
+   * @param memory - bytesFor(capacity): zeroes, or what a table before left; default: its own, when it is needed
    */
-  constructor(keys: readonly [number, number], capacity = CALLS_MAX) {
+  constructor(keys: readonly [number, number], capacity = CALLS_MAX, memory?: MemoryPart) {
     this.#hash = new KeyedHash(keys[0], keys[1]);
     this.capacity = capacity;
     this.#bucketCount = 2 ** Math.ceil(Math.log2(2 * capacity));
+    this.#memory = memory;
+    if (memory?.reserve(0, HEADER_WORDS * 4))
+      this.#header = new Int32Array(memory.buffer, memory.at, HEADER_WORDS);
+  }
+
+  /** Bytes of entries and Call-IDs. */
+  static bytesFor(capacity = CALLS_MAX): number {
+    return 4 * (HEADER_WORDS + capacity * ENTRY_WORDS) + capacity * TEXT_BYTES;
+  }
+
+  /**
+   * Take over what a table before left.
+   * @param isOf - may this record have a Call-ID?
+   * @returns entries that are none, or one too many for their record
+   */
+  takeOver(isOf: (record: number) => boolean): number {
+    const highWater = Math.max(0, Math.min(this.#highWater, this.capacity));
+    let lostCount = 0;
+    let usedCount = 0;
+    if (highWater > 0) this.#allocate();
+    while (usedCount < highWater && this.#reserve(usedCount)) usedCount++;
+    this.#header[0] = usedCount;
+    for (let entry = 0; entry < usedCount; entry++) {
+      const entryAt = entry * ENTRY_WORDS;
+      const record = this.#entries[entryAt + RECORD]!;
+      const textAt = entry * TEXT_BYTES;
+      const length = this.#texts[textAt]!;
+      if (record !== FREE && length > 0 && isOf(record) && this.#entryOf(record) < 0) {
+        this.#entries[entryAt + HASH] = this.#hashCall(this.#texts, textAt + 1, length);
+        this.#link(entry);
+        continue;
+      }
+      if (record !== FREE) lostCount++;
+      this.#release(entry);
+    }
+    return lostCount;
   }
 
   /**
@@ -97,22 +141,19 @@ export class CallTable {
     if (this.#entries.length === 0) this.#allocate();
     let entry = this.#free - 1;
     if (entry >= 0) this.#free = this.#entries[entry * ENTRY_WORDS + NEXT_CALL]!;
-    else entry = this.#highWater++;
-    this.count++;
+    else {
+      entry = this.#highWater;
+      if (!this.#reserve(entry)) return false;
+      this.#entries[entry * ENTRY_WORDS + RECORD] = FREE;
+      this.#header[0] = entry + 1;
+    }
     const textAt = entry * TEXT_BYTES;
     this.#texts[textAt] = length;
     for (let i = 0; i < length; i++) this.#texts[textAt + 1 + i] = bytes[at + i]!;
-    const entries = this.#entries;
     const entryAt = entry * ENTRY_WORDS;
-    const hash = this.#hashCall(bytes, at, length);
-    const callBucket = hash & (this.#bucketCount - 1);
-    const recordBucket = record & (this.#bucketCount - 1);
-    entries[entryAt + RECORD] = record;
-    entries[entryAt + HASH] = hash;
-    entries[entryAt + NEXT_CALL] = this.#callBuckets[callBucket]!;
-    entries[entryAt + NEXT_RECORD] = this.#recordBuckets[recordBucket]!;
-    this.#callBuckets[callBucket] = entry + 1;
-    this.#recordBuckets[recordBucket] = entry + 1;
+    this.#entries[entryAt + HASH] = this.#hashCall(bytes, at, length);
+    this.#entries[entryAt + RECORD] = record;
+    this.#link(entry);
     return true;
   }
 
@@ -123,8 +164,7 @@ export class CallTable {
     const hash = this.#entries[entry * ENTRY_WORDS + HASH]!;
     this.#unlink(this.#callBuckets, hash & (this.#bucketCount - 1), NEXT_CALL, entry);
     this.#unlink(this.#recordBuckets, record & (this.#bucketCount - 1), NEXT_RECORD, entry);
-    this.#entries[entry * ENTRY_WORDS + NEXT_CALL] = this.#free;
-    this.#free = entry + 1;
+    this.#release(entry);
     this.count--;
   }
 
@@ -150,9 +190,47 @@ export class CallTable {
     return length;
   }
 
+  get #highWater(): number {
+    return this.#header[0]!;
+  }
+
+  /** Put an entry with record and hash into both chains. */
+  #link(entry: number): void {
+    const entries = this.#entries;
+    const entryAt = entry * ENTRY_WORDS;
+    const callBucket = entries[entryAt + HASH]! & (this.#bucketCount - 1);
+    const recordBucket = entries[entryAt + RECORD]! & (this.#bucketCount - 1);
+    entries[entryAt + NEXT_CALL] = this.#callBuckets[callBucket]!;
+    entries[entryAt + NEXT_RECORD] = this.#recordBuckets[recordBucket]!;
+    this.#callBuckets[callBucket] = entry + 1;
+    this.#recordBuckets[recordBucket] = entry + 1;
+    this.count++;
+  }
+
+  #release(entry: number): void {
+    this.#entries[entry * ENTRY_WORDS + RECORD] = FREE;
+    this.#entries[entry * ENTRY_WORDS + NEXT_CALL] = this.#free;
+    this.#free = entry + 1;
+  }
+
+  /** See to it that there is memory for this entry. */
+  #reserve(entry: number): boolean {
+    const memory = this.#memory;
+    if (memory === undefined) return true;
+    const entryBytes = ENTRY_WORDS * 4;
+    const textsAt = HEADER_WORDS * 4 + this.capacity * entryBytes;
+    return (
+      memory.reserve(HEADER_WORDS * 4 + entry * entryBytes, entryBytes) &&
+      memory.reserve(textsAt + entry * TEXT_BYTES, TEXT_BYTES)
+    );
+  }
+
   #allocate(): void {
-    this.#entries = new Int32Array(this.capacity * ENTRY_WORDS);
-    this.#texts = new Uint8Array(this.capacity * TEXT_BYTES);
+    const { capacity } = this;
+    const { buffer, at } = this.#memory ?? ownMemory(CallTable.bytesFor(capacity));
+    const entriesAt = at + HEADER_WORDS * 4;
+    this.#entries = new Int32Array(buffer, entriesAt, capacity * ENTRY_WORDS);
+    this.#texts = new Uint8Array(buffer, entriesAt + capacity * ENTRY_WORDS * 4, capacity * TEXT_BYTES);
     this.#callBuckets = new Int32Array(this.#bucketCount);
     this.#recordBuckets = new Int32Array(this.#bucketCount);
   }

@@ -1,7 +1,8 @@
 /**
  * The connection table: fixed-size records of 32-bit words in one buffer, chained hash buckets and a timer wheel of
  * indexes, all in the same buffer. Nothing is allocated after construction, so the garbage collector never sees a
- * connection, and the buffer may be shared memory or a mapped file.
+ * connection, and the buffer may be shared memory or a mapped file. The next process finds its entries in such a file
+ * again: of what is there it believes the records alone, one by one (take-over.ts), and makes everything else anew.
  *
  * A connection has two tuples: the original one (client to virtual service) and the reply one (destination to client).
  * Each is a node in the same hash table, so one look-up with one hash function finds a connection from either side and
@@ -19,6 +20,7 @@
  */
 import { KeyedHash } from "../base/keyed-hash.ts";
 import type { Flow } from "../wire/flow.ts";
+import { type MemoryPart, ownMemory } from "./memory-part.ts";
 
 /** Time unit of deadlines: 10 ms, IPVS's own resolution at HZ=100; 32 bits of it wrap after 497 days. */
 export const TICK_MS = 10;
@@ -74,13 +76,19 @@ const SLOT_COUNT = 8192;
 const SLOT_TICKS = 16;
 const NO_SLOT = -1;
 
-/** Words before the records: what a process that adopts the buffer must know. */
+/** Words in front of everything: what a process that takes the memory over must know. */
 const HEADER_WORDS = 16;
 const MAGIC_AT = 0;
 const COUNT_AT = 1;
 const FREE_AT = 2;
 const HIGH_WATER_AT = 3;
-const MAGIC = 0x76736e31; // "vsn1"
+const CAPACITY_AT = 4;
+/** "vsn2": to be changed with every change of the layout, so that nobody misreads another version's records. */
+const MAGIC = 0x76736e32;
+export const CONNECTIONS_MAX = 1 << 24;
+const SOURCE_NUMBERS = SOURCES_MAX + 1;
+/** Records for which memory is asked at a time. */
+const RECORDS_RESERVED = 2048;
 
 /** Flags of an entry, kept in the top byte of its kind word. */
 export const ConnectionFlag = {
@@ -108,9 +116,14 @@ export const ConnectionFlag = {
 
 export class ConnectionTable {
   readonly capacity: number;
-  readonly buffer: ArrayBufferLike;
   /** Four words for each number of a source address; number 0 is never used. */
   readonly sourceWords: Int32Array;
+  /** Its family, 0 while the number is free. */
+  readonly sourceFamilies: Uint8Array;
+  readonly #memory: MemoryPart;
+  readonly #recordsAt: number;
+  /** Records for which there is memory. */
+  #reserved = 0;
   readonly #header: Int32Array;
   readonly #records: Int32Array;
   readonly #buckets: Int32Array;
@@ -123,40 +136,168 @@ export class ConnectionTable {
   #cursor = 0;
 
   /**
-   * @param capacity - most connections at a time, 1..2^24
+   * @param capacity - most connections at a time, 1..CONNECTIONS_MAX
    * @param keys - two secret random words for the hash
    * @param nowTick - the present, in ticks
+   * @param memory - at least bytesFor(capacity); zeroes, or what a table before left: it is for takeOver then
    */
-  constructor(capacity: number, keys: readonly [number, number], nowTick: number, buffer?: ArrayBufferLike) {
-    if (!Number.isInteger(capacity) || capacity < 1 || capacity > 1 << 24)
-      throw new RangeError(
-        `Cannot make a connection table for ${capacity} connections, expected 1..16777216`,
-      );
-    const bucketCount = 2 ** Math.ceil(Math.log2(Math.max(2, 2 * capacity)));
+  constructor(
+    capacity: number,
+    keys: readonly [number, number],
+    nowTick: number,
+    memory: MemoryPart = ownMemory(ConnectionTable.bytesFor(capacity)),
+  ) {
     const bytes = ConnectionTable.bytesFor(capacity);
-    this.buffer = buffer ?? new ArrayBuffer(bytes);
-    if (this.buffer.byteLength < bytes)
-      throw new RangeError(`Connection table needs ${bytes} bytes, the buffer has ${this.buffer.byteLength}`);
+    const { buffer, byteLength } = memory;
+    if (byteLength < bytes)
+      throw new RangeError(`Connection table needs ${bytes} bytes, the memory has ${byteLength}`);
     this.capacity = capacity;
-    this.#header = new Int32Array(this.buffer, 0, HEADER_WORDS);
-    let at = HEADER_WORDS * 4;
-    this.#wheel = new Int32Array(this.buffer, at, SLOT_COUNT);
-    at += SLOT_COUNT * 4;
-    this.#buckets = new Int32Array(this.buffer, at, bucketCount);
-    at += bucketCount * 4;
-    this.sourceWords = new Int32Array(this.buffer, at, (SOURCES_MAX + 1) * 4);
-    at += (SOURCES_MAX + 1) * 16;
-    this.#records = new Int32Array(this.buffer, at, capacity * RECORD_WORDS);
+    this.#memory = memory;
+    let at = 0;
+    const take = (count: number): [ArrayBufferLike, number, number] => {
+      const place = memory.at + at;
+      at += count * 4;
+      return [buffer, place, count];
+    };
+    this.#header = new Int32Array(...take(HEADER_WORDS));
+    this.#wheel = new Int32Array(...take(SLOT_COUNT));
+    this.sourceWords = new Int32Array(...take(SOURCE_NUMBERS * 4));
+    this.sourceFamilies = new Uint8Array(buffer, take(SOURCE_FAMILY_WORDS)[1], SOURCE_NUMBERS);
+    this.#recordsAt = at;
+    for (const [from, byteCount] of ConnectionTable.initialParts(capacity))
+      if (!memory.reserve(from, byteCount))
+        throw new RangeError("Connection table: no memory for its buckets");
+    this.#records = new Int32Array(...take(capacity * RECORD_WORDS));
+    const bucketCount = bucketsFor(capacity);
+    this.#buckets = new Int32Array(...take(bucketCount));
     this.#bucketMask = bucketCount - 1;
     this.#hash = new KeyedHash(keys[0], keys[1]);
     this.#cursor = Math.floor(nowTick / SLOT_TICKS);
     this.#header[MAGIC_AT] = MAGIC;
+    this.#header[CAPACITY_AT] = capacity;
   }
 
-  /** Bytes a table of this capacity occupies: records, buckets, wheel, header. */
+  /** Bytes a table of this capacity occupies: header, wheel, source addresses, records, buckets. */
   static bytesFor(capacity: number): number {
-    const bucketCount = 2 ** Math.ceil(Math.log2(Math.max(2, 2 * capacity)));
-    return 4 * (HEADER_WORDS + SLOT_COUNT + bucketCount + (SOURCES_MAX + 1) * 4 + capacity * RECORD_WORDS);
+    if (!Number.isInteger(capacity) || capacity < 1 || capacity > CONNECTIONS_MAX)
+      throw new RangeError(
+        `Cannot make a connection table for ${capacity} connections, expected 1..${CONNECTIONS_MAX}`,
+      );
+    const fixed = HEADER_WORDS + SLOT_COUNT + SOURCE_NUMBERS * 4 + SOURCE_FAMILY_WORDS;
+    return 4 * (fixed + capacity * RECORD_WORDS + bucketsFor(capacity));
+  }
+
+  /** The parts that a table of this capacity needs from the beginning: offsets and lengths in bytes. */
+  static initialParts(capacity: number): readonly (readonly [at: number, byteCount: number])[] {
+    const bucketBytes = bucketsFor(capacity) * 4;
+    const total = ConnectionTable.bytesFor(capacity);
+    return [
+      [0, total - bucketBytes - capacity * RECORD_WORDS * 4],
+      [total - bucketBytes, bucketBytes],
+    ];
+  }
+
+  /**
+   * What a table before left in this memory.
+   * @returns undefined when it is none, or one of another version; its bounds are possible
+   */
+  static left({ buffer, at, byteLength }: MemoryPart): { capacity: number; highWater: number } | undefined {
+    if (byteLength < HEADER_WORDS * 4) return undefined;
+    const header = new Int32Array(buffer, at, HEADER_WORDS);
+    const capacity = header[CAPACITY_AT]!;
+    const highWater = header[HIGH_WATER_AT]!;
+    const isPossible =
+      capacity >= 1 && capacity <= CONNECTIONS_MAX && highWater >= 0 && highWater <= capacity;
+    return header[MAGIC_AT] === MAGIC && isPossible ? { capacity, highWater } : undefined;
+  }
+
+  /**
+   * Begin to take over what a table before left: nothing finds or ends its entries until each was restored or discarded.
+   * @returns false when the memory for its records is not there any more
+   */
+  beginTakeOver(): boolean {
+    if (!this.#reserve(this.highWater)) return false;
+    this.#wheel.fill(0);
+    this.#buckets.fill(0);
+    this.#header[COUNT_AT] = 0;
+    this.#header[FREE_AT] = 0;
+    return true;
+  }
+
+  /**
+   * Let an entry that was left be found again; it has no timer yet, and nothing hangs on it.
+   * @returns false, nothing done, when an entry restored before has one of its tuples; expected ones may look alike
+   */
+  restore(record: number): boolean {
+    const at = record * RECORD_WORDS;
+    const records = this.#records;
+    const isTemplate = this.isTemplate(record);
+    if (!isTemplate || !this.hasFlag(record, ConnectionFlag.engine)) {
+      if (this.#isTaken(record, 0)) return false;
+      this.#link(record * 2, at);
+    }
+    if (!isTemplate) {
+      if (this.#isTaken(record, 1)) {
+        this.#unlink(record * 2, at);
+        return false;
+      }
+      this.#link(record * 2 + 1, at);
+    }
+    this.#header[COUNT_AT]!++;
+    records[at + SLOT] = NO_SLOT;
+    records[at + CONTROLLED_COUNT] = 0;
+    return true;
+  }
+
+  /** Is the tuple of one side of an entry, which is not linked yet, another's? */
+  #isTaken(record: number, side: number): boolean {
+    const at = record * RECORD_WORDS;
+    const records = this.#records;
+    const key = (records[at + KIND]! >> 8) & 0xff;
+    const number = side === 0 ? 0 : this.source(record);
+    // biome-ignore format: one tuple
+    const node = this.#lookUp(
+      key & 0x0f, this.protocol(record), key, records, at + (side === 0 ? CLIENT : DESTINATION),
+      side === 0 || number === 0 ? records : this.sourceWords,
+      side === 0 ? at + VIRTUAL : number === 0 ? at + CLIENT : number * 4,
+      records[at + ORIGINAL_PORTS + side]!,
+    );
+    if (node < 0) return false;
+    return !(
+      this.hasFlag(record, ConnectionFlag.expected) && this.hasFlag(node >> 1, ConnectionFlag.expected)
+    );
+  }
+
+  /**
+   * Start the timer of a restored entry where it was; no life is longer than its timeout.
+   * @param least - ticks that it has to live at least, as far as its timeout goes
+   */
+  restoreTimer(record: number, nowTick: number, least: number): void {
+    const at = record * RECORD_WORDS;
+    const left = Math.min(Math.max(least, this.ticksLeft(record, nowTick)), this.#records[at + TIMEOUT]!);
+    this.#records[at + DEADLINE] = (nowTick + left) | 0;
+    this.#arm(record, at, Math.floor((nowTick + Math.max(0, left)) / SLOT_TICKS) + 1);
+  }
+
+  /** An entry that was left, and is not restored, is none. */
+  discard(record: number): void {
+    this.#records[record * RECORD_WORDS + KIND] = 0;
+  }
+
+  /** All that was left was restored or discarded: the other records are free. */
+  endTakeOver(): void {
+    const header = this.#header;
+    let highWater = this.highWater;
+    while (highWater > 0 && !this.isLive(highWater - 1)) highWater--;
+    header[HIGH_WATER_AT] = highWater;
+    // The lowest are used first.
+    let free = 0;
+    for (let record = highWater - 1; record >= 0; record--) {
+      if (this.isLive(record)) continue;
+      this.#records[record * RECORD_WORDS + NEXT] = free;
+      free = record + 1;
+    }
+    header[FREE_AT] = free;
   }
 
   /** Live entries. */
@@ -377,6 +518,11 @@ export class ConnectionTable {
     return (this.#records[record * RECORD_WORDS + KIND]! >> 8) & 0x0f;
   }
 
+  /** Does the byte of its family say that and no more? */
+  hasPlainFamily(record: number): boolean {
+    return ((this.#records[record * RECORD_WORDS + KIND]! >> 8) & 0xff & ~TEMPLATE & ~0x0f) === 0;
+  }
+
   isTemplate(record: number): boolean {
     return ((this.#records[record * RECORD_WORDS + KIND]! >> 8) & TEMPLATE) !== 0;
   }
@@ -443,6 +589,14 @@ export class ConnectionTable {
 
   destinationPort(record: number): number {
     return this.#records[record * RECORD_WORDS + REPLY_PORTS]! >>> 16;
+  }
+
+  /** All ports of an entry are words of its record; of a template: may it have them? */
+  hasTemplatePorts(record: number): boolean {
+    const at = record * RECORD_WORDS;
+    return (
+      this.#records[at + ORIGINAL_PORTS]! >>> 16 === 0 && (this.#records[at + REPLY_PORTS]! & 0xffff) === 0
+    );
   }
 
   /** The port the server sees the client on. */
@@ -522,6 +676,11 @@ export class ConnectionTable {
     this.#records[controller * RECORD_WORDS + CONTROLLED_COUNT]!++;
   }
 
+  /** Let an entry that is being taken over hang on none; nobody has counted it yet. */
+  clearController(record: number): void {
+    this.#records[record * RECORD_WORDS + CONTROLLER] = 0;
+  }
+
   /** Entries that hang on this one. While there are any it may not be removed. */
   controlledCount(record: number): number {
     return this.#records[record * RECORD_WORDS + CONTROLLED_COUNT]!;
@@ -542,8 +701,12 @@ export class ConnectionTable {
     const records = this.#records;
     let record = header[FREE_AT]! - 1;
     if (record >= 0) header[FREE_AT] = records[record * RECORD_WORDS + NEXT]!;
-    else if (header[HIGH_WATER_AT]! < this.capacity) record = header[HIGH_WATER_AT]!++;
-    else return -1;
+    else {
+      const next = header[HIGH_WATER_AT]!;
+      if (next === this.capacity || (next >= this.#reserved && !this.#reserve(next + 1))) return -1;
+      header[HIGH_WATER_AT] = next + 1;
+      record = next;
+    }
     header[COUNT_AT]!++;
     const at = record * RECORD_WORDS;
     records[at + DEADLINE] = 0;
@@ -555,6 +718,17 @@ export class ConnectionTable {
     records[at + SEQUENCE] = 0;
     records[at + GENERATION]!++;
     return record;
+  }
+
+  /** See to it that there is memory for this many records, and for some more. */
+  #reserve(count: number): boolean {
+    if (count <= this.#reserved) return true;
+    const wanted = Math.min(this.capacity, Math.ceil(count / RECORDS_RESERVED) * RECORDS_RESERVED);
+    const bytes = RECORD_WORDS * 4;
+    const at = this.#recordsAt + this.#reserved * bytes;
+    if (!this.#memory.reserve(at, (wanted - this.#reserved) * bytes)) return false;
+    this.#reserved = wanted;
+    return true;
   }
 
   #write(
@@ -727,6 +901,11 @@ export class ConnectionTable {
     records[at + SLOT] = NO_SLOT;
   }
 }
+
+/** At least two buckets a connection, a power of two. */
+const bucketsFor = (capacity: number): number => 2 ** Math.ceil(Math.log2(Math.max(2, 2 * capacity)));
+
+const SOURCE_FAMILY_WORDS = Math.ceil(SOURCE_NUMBERS / 4);
 
 /** As isSameAddress, and for IPv4 done after one word: this is asked for every packet. */
 function sameWords(a: Int32Array, aAt: number, b: Int32Array, bAt: number, family: number): boolean {

@@ -18,7 +18,7 @@ import { Answers } from "./answers.ts";
 import { AssociationPaths, isPath } from "./association-paths.ts";
 import { Bindings } from "./bindings.ts";
 import { CachedFlows } from "./cached-flows.ts";
-import { CallTable } from "./call-table.ts";
+import { CALLS_MAX, CallTable } from "./call-table.ts";
 import type { DirectorConfig, DirectorSettings, RemovalPolicy, ServiceConfig } from "./configuration.ts";
 import { ConnectionStates } from "./connection-states.ts";
 import { ConnectionFlag, ConnectionTable, TICK_MS } from "./connection-table.ts";
@@ -26,6 +26,8 @@ import type { Applications, ApplicationsFactory } from "./contracts/application.
 import type { SchedulerRegistry } from "./contracts/scheduler.ts";
 import { DEFENCE_INTERVAL_MS, Defence } from "./defence.ts";
 import type { Destination } from "./destination.ts";
+import { DialogueMarks, isShifted } from "./dialogue-marks.ts";
+import { directorMemory } from "./director-memory.ts";
 import { Dispatcher, isOnePacket, Refusal } from "./dispatcher.ts";
 import { DROP_REASONS } from "./drop-reason.ts";
 import { isEchoProtocol, isEchoRequest, readEcho } from "./echo.ts";
@@ -34,6 +36,7 @@ import { type ConnectionObserver, Forwarding, giveHopBack, hops } from "./forwar
 import { FTP_DATA_PORT } from "./ftp-ports.ts";
 import { findQuoted, isIcmp, isTranslatedError, translateError } from "./icmp-error.ts";
 import { Masquerade, type Masquerading } from "./masquerade.ts";
+import type { MemoryPart } from "./memory-part.ts";
 import { firstSctpChunk, SCTP_CLOSED, SctpChunk } from "./protocol/sctp.ts";
 import { TCP_STATE } from "./protocol/tcp.ts";
 import { Reassembly } from "./reassembly.ts";
@@ -47,6 +50,7 @@ import {
 import { changeHops } from "./rewrite.ts";
 import { ServiceBook } from "./service-book.ts";
 import { SourceAddresses } from "./source-addresses.ts";
+import { type TakeOver, takeOver } from "./take-over.ts";
 import { Templates } from "./templates.ts";
 import { ESTIMATE_INTERVAL_MS, Traffic } from "./traffic.ts";
 import { readCallId, TunnelCalls } from "./tunnel-calls.ts";
@@ -68,8 +72,11 @@ export interface DirectorOptions {
    */
   readonly hopChange: -1 | 1;
   readonly now: Milliseconds;
-  /** Memory of the connection table; default: its own. At least ConnectionTable.bytesFor(connectionsMax). */
-  readonly memory?: ArrayBufferLike;
+  /**
+   * Memory that outlives the process, directorBytes(connectionsMax) of it: zeroes, or what a director of this version with as
+   * many connections left, whose entries are taken over. Default: the director's own.
+   */
+  readonly memory?: MemoryPart;
 }
 
 export class Director {
@@ -92,7 +99,10 @@ export class Director {
   readonly verdictCounts = new Float64Array(VERDICT_KINDS.length + DROP_REASONS.length);
   /** Connections ever made. */
   createdCount = 0;
+  /** What was taken over from the director before; undefined: there was none, or its memory was gone. */
+  readonly takeOver: TakeOver | undefined;
 
+  readonly #marks: DialogueMarks | undefined;
   readonly #dispatcher: Dispatcher;
   readonly #expectations: Expectations;
   readonly #tunnelCalls: TunnelCalls;
@@ -125,17 +135,19 @@ export class Director {
     this.#nowTick = Math.floor(now / TICK_MS);
     this.#nextEstimateMs = now + ESTIMATE_INTERVAL_MS;
     this.#nextDefenceMs = now + DEFENCE_INTERVAL_MS;
+    const memory = options.memory && directorMemory(options.memory);
+    const isLeft = memory !== undefined && ConnectionTable.left(memory.table) !== undefined;
     this.connections = new ConnectionTable(
       settings.connectionsMax,
       [randomU32(), randomU32()],
       this.#nowTick,
-      options.memory,
+      memory?.table,
     );
     const { connections } = this;
     this.sources = new SourceAddresses(connections, randomU32);
     const loan = { randomU32, now: () => milliseconds(this.#nowMs), ipvs: () => this.#settings.ipvs };
-    this.services = new ServiceBook(options.schedulers, loan, this.sources);
-    this.calls = new CallTable([randomU32(), randomU32()]);
+    this.services = new ServiceBook(options.schedulers, loan, this.sources, memory?.directory);
+    this.calls = new CallTable([randomU32(), randomU32()], CALLS_MAX, memory?.calls);
     this.bindings = new Bindings(connections, this.services, this.sources, this.calls);
     const templates = new Templates(connections, this.services, this.bindings, this.calls);
     const { services, sources, traffic } = this;
@@ -157,17 +169,44 @@ export class Director {
     this.#expectations = new Expectations(connections, services, this.sources, this.bindings, this.#states);
     this.#tunnelCalls = new TunnelCalls(connections, services, this.bindings, this.#states);
     this.#paths = new AssociationPaths(connections, services, this.bindings, this.#states);
+    this.#marks = memory && new DialogueMarks(memory.marks);
     this.applications = options.applications?.({
       connections,
       expectations: this.#expectations,
       tunnelCalls: this.#tunnelCalls,
       paths: this.#paths,
+      marks: this.#marks,
     });
     this.#dispatcher.applications = this.applications;
     this.#forwarding.applications = this.applications;
     this.bindings.onApplicationEnd = (record) => this.#endOfApplication(record);
     this.bindings.onApplicationExpiry = (record) => this.applications?.expiring(record);
     this.#applySettings(settings);
+    this.takeOver = isLeft ? takeOver(this, this.#nowTick) : undefined;
+    this.#expectations.count = this.takeOver?.expected ?? 0;
+  }
+
+  /** What was taken over has met the first configuration: the rest is treated as what is removed. */
+  endTakeOver(): void {
+    if (this.services.adoptRemoved() > 0) this.sweepRemoved();
+    this.#resumeReading(this.takeOver?.read ?? []);
+  }
+
+  /** Modules go on with what they had read; a stream that one of them shifted is lost without it. */
+  #resumeReading(records: readonly number[]): void {
+    const { connections: table, applications } = this;
+    const marks = records.map((record) =>
+      this.#marks?.read(table.sequence(record), record, table.generation(record)),
+    );
+    for (const record of records) this.#marks?.end(table.sequence(record));
+    records.forEach((record, index) => {
+      const mark = marks[index];
+      table.setSequence(record, 0);
+      if (mark === undefined) return;
+      const { appOptions } = this.#destinationOf(record).service.attributes;
+      if (applications?.resume(record, mark, appOptions)) return;
+      if (isShifted(mark) && table.controlledCount(record) === 0) this.bindings.remove(record);
+    });
   }
 
   /** As they are now. */

@@ -70,7 +70,7 @@ export class Masquerade {
       firstPort: rule.ports?.first ?? FIRST_SOURCE_PORT,
       lastPort: rule.ports?.last ?? LAST_SOURCE_PORT,
       applications: rule.apps ?? [],
-      destination: this.#services.addDetached(from[0]?.family ?? 4),
+      destination: this.#services.addDetached(from[0]?.family ?? 4, key),
     };
   }
 }

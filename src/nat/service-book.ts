@@ -2,7 +2,8 @@
  * Services and destinations as they are configured now, and the removed destinations that connections still refer to.
  *
  * A removed destination is kept until its last connection is gone. Added again to the same service meanwhile, the same
- * object comes back with its connections and counters, as from IPVS's "trash".
+ * object comes back with its connections and counters, as from IPVS's "trash". So do the destinations of connections that
+ * were taken over from a process before: each begins as a removed one under its old number, until a configuration has it.
  */
 import { parseAddress } from "../wire/address.ts";
 import { type Flow, Protocol } from "../wire/flow.ts";
@@ -15,13 +16,19 @@ import type {
 } from "./configuration.ts";
 import type { Scheduler, SchedulerContext, SchedulerRegistry } from "./contracts/scheduler.ts";
 import { Destination } from "./destination.ts";
+import { DestinationDirectory } from "./destination-directory.ts";
 import { MarkRules } from "./mark-rules.ts";
+import type { MemoryPart } from "./memory-part.ts";
 import { ServiceTable } from "./service-table.ts";
 import type { PortReservation, SourceAddresses } from "./source-addresses.ts";
+import { hashOfText } from "./text-hash.ts";
 import { isSameService, nameOf, VirtualService } from "./virtual-service.ts";
 
 /** Destinations that stand for "wherever the packet goes". */
 const ANYWHERE: DestinationConfig = { address: "", port: 0, weight: 0, upperThreshold: 0, lowerThreshold: 0 };
+
+const ANYWHERE_WORDS = new Int32Array(4);
+const NO_SCHEDULER: Scheduler = { name: "none", pick: () => undefined };
 
 /** What the director lends to its schedulers. */
 export type SchedulerLoan = Omit<SchedulerContext, "flags">;
@@ -37,14 +44,28 @@ export class ServiceBook implements PortReservation {
   /** By number; a number is free when its place is undefined. Connection records hold these numbers. */
   readonly #destinations: (Destination | undefined)[] = [];
   readonly #freeNumbers: number[] = [];
+  readonly #directory: DestinationDirectory | undefined;
+  /** Removed services of destinations that were taken over, by name. */
+  readonly #restoredServices = new Map<string, VirtualService>();
+  /** Detached destinations that were taken over, by the hash of their masquerade rule. */
+  readonly #restoredRules = new Map<number, Destination>();
   /** Services with a persistence engine, mark services apart: only for them are servers' own packets looked at. */
   #engineCount = 0;
 
-  /** @param context - what the director lends to its schedulers */
-  constructor(schedulers: SchedulerRegistry, context: SchedulerLoan, sources: SourceAddresses) {
+  /**
+   * @param context - what the director lends to its schedulers
+   * @param directory - where to write down what the numbers of destinations mean
+   */
+  constructor(
+    schedulers: SchedulerRegistry,
+    context: SchedulerLoan,
+    sources: SourceAddresses,
+    directory?: MemoryPart,
+  ) {
     this.#schedulers = schedulers;
     this.#context = context;
     this.#sources = sources;
+    this.#directory = directory && new DestinationDirectory(directory);
   }
 
   /** In the order they were added. */
@@ -147,6 +168,7 @@ export class ServiceBook implements PortReservation {
     service.describe(attributes, sources);
     this.#table.add(service);
     this.#countEngines();
+    for (const destination of service.destinations) this.#directory?.write(destination, 0);
   }
 
   /** Give a service another scheduler, which begins with the destinations as they are. */
@@ -169,13 +191,22 @@ export class ServiceBook implements PortReservation {
     this.#countEngines();
   }
 
-  /** A destination of no service that is configured: what a masquerade rule's connections go to. They are drained. */
-  addDetached(family: 4 | 6): Destination {
-    const address = family === 4 ? "0.0.0.0" : "::";
-    const nothing = { protocol: "fwmark", address, port: 0, scheduler: "none" } as const;
-    const service = new VirtualService(nothing, { name: "none", pick: () => undefined });
-    const destination = this.#create(service, service.words, ANYWHERE);
+  /**
+   * A destination of no service that is configured: what a masquerade rule's connections go to. They are drained.
+   * @param rule - says which; one that was taken over comes back with its connections
+   */
+  addDetached(family: 4 | 6, rule?: string): Destination {
+    const ruleHash = rule === undefined ? 0 : hashOfText(rule);
+    const known = this.#restoredRules.get(ruleHash);
+    this.#restoredRules.delete(ruleHash);
+    if (known?.service.family === family && this.#destinations[known.number] === known) {
+      this.#table.release(known.service);
+      known.isAvailable = true;
+      return known;
+    }
+    const destination = this.#create(noService(family), ANYWHERE, ANYWHERE_WORDS);
     destination.isDetached = true;
+    this.#directory?.write(destination, ruleHash);
     return destination;
   }
 
@@ -211,7 +242,8 @@ export class ServiceBook implements PortReservation {
       throw new RangeError(`Cannot add destination ${name}: expected an IPv${service.family} address`);
     if (this.findDestination(service, config) !== undefined)
       throw new RangeError(`Cannot add destination ${name}: it exists`);
-    const destination = this.#revive(service, config) ?? this.#create(service, address.words, config);
+    const destination = this.#revive(service, config) ?? this.#create(service, config, address.words);
+    this.#directory?.write(destination, 0);
     service.destinations.unshift(destination);
     service.scheduler.changed?.("added", service.destinations, 0);
     return destination;
@@ -229,6 +261,59 @@ export class ServiceBook implements PortReservation {
     if (!destination.edit(config)) return false;
     service.scheduler.changed?.("edited", service.destinations, service.destinations.indexOf(destination));
     return true;
+  }
+
+  /**
+   * The destination to which this number belonged in the process before, as one that was removed from its service.
+   * @returns undefined when the directory does not know it
+   */
+  restore(number: number): Destination | undefined {
+    const known = this.#destinations[number];
+    if (known !== undefined) return known;
+    const entry = this.#directory?.read(number);
+    const address = entry && parseAddress(entry.address);
+    if (entry === undefined || address === undefined) return undefined;
+    const { family, service: key, port, ruleHash } = entry;
+    const service = key === undefined ? noService(family) : this.#restoredService(key);
+    const config = key === undefined ? ANYWHERE : { ...ANYWHERE, address: entry.address, port };
+    const destination = new Destination(number, service, address.words, config);
+    destination.isDetached = key === undefined;
+    while (this.#destinations.length < number) this.#destinations.push(undefined);
+    this.#destinations[number] = destination;
+    if (ruleHash !== 0) this.#restoredRules.set(ruleHash, destination);
+    this.#retire(destination, true);
+    return destination;
+  }
+
+  /** All connections were taken over: what none of them needs is forgotten, and its numbers are free. */
+  endTakeOver(): void {
+    // The lowest are used first.
+    for (let number = this.#destinations.length - 1; number >= 0; number--) {
+      const destination = this.#destinations[number];
+      if (destination === undefined) this.#freeNumbers.push(number);
+      else if (!destination.isInUse) this.forget(destination);
+    }
+  }
+
+  /**
+   * The configuration is there: what was taken over and is none of its destinations was removed from its services, where they
+   * still are.
+   * @returns how many there are
+   */
+  adoptRemoved(): number {
+    this.#restoredRules.clear();
+    this.#restoredServices.clear();
+    let count = 0;
+    for (const destination of this.destinations()) {
+      if (destination.isAvailable) continue;
+      count++;
+      const service = this.findService(destination.service.attributes);
+      if (service === undefined || destination.isDetached) continue;
+      this.#table.release(destination.service);
+      this.#table.hold(service);
+      destination.service = service;
+    }
+    return count;
   }
 
   /** Its connections stay; it is forgotten with the last of them. */
@@ -271,7 +356,7 @@ export class ServiceBook implements PortReservation {
     this.#engineCount = this.#services.filter(({ hasEngine, mark }) => hasEngine && mark === 0).length;
   }
 
-  #create(service: VirtualService, words: Int32Array, config: DestinationConfig): Destination {
+  #create(service: VirtualService, config: DestinationConfig, words: Int32Array): Destination {
     const number = this.#freeNumbers.pop() ?? this.#destinations.length;
     const destination = new Destination(number, service, words, config);
     this.#destinations[number] = destination;
@@ -294,15 +379,28 @@ export class ServiceBook implements PortReservation {
     if (found.service !== service) found.traffic.zero();
     found.service = service;
     found.edit(config);
+    const { connectionCount, upperThreshold } = found;
+    if (upperThreshold !== 0 && connectionCount >= upperThreshold) found.isOverloaded = true;
     return found;
   }
 
-  #retire(destination: Destination): void {
+  #retire(destination: Destination, isToBeUsed = false): void {
     this.onRetire?.(destination);
     destination.isAvailable = false;
     // Its connections' virtual address stays ours, whatever becomes of the service.
     this.#table.hold(destination.service);
-    if (!destination.isInUse) this.forget(destination);
+    if (!destination.isInUse && !isToBeUsed) this.forget(destination);
+  }
+
+  #restoredService(key: ServiceKey): VirtualService {
+    const name = nameOf(key);
+    let service = this.#restoredServices.get(name);
+    if (service === undefined) {
+      service = new VirtualService({ ...key, scheduler: NO_SCHEDULER.name }, NO_SCHEDULER);
+      service.isRemoved = true;
+      this.#restoredServices.set(name, service);
+    }
+    return service;
   }
 
   #address(number: number): Pick<VirtualService, "family" | "words"> {
@@ -310,6 +408,13 @@ export class ServiceBook implements PortReservation {
     return { family: this.#sources.family(number), words };
   }
 }
+
+/** In the place of a service where there is none. */
+const noService = (family: 4 | 6): VirtualService =>
+  new VirtualService(
+    { protocol: "fwmark", address: family === 4 ? "0.0.0.0" : "::", port: 0, scheduler: "none" },
+    NO_SCHEDULER,
+  );
 
 const isSameSet = <T>(one: readonly T[], other: readonly T[]): boolean =>
   one.every((item) => other.includes(item)) && other.every((item) => one.includes(item));

@@ -6,7 +6,7 @@
  */
 import type { RandomU32 } from "../base/environment.ts";
 import { KeyedHash } from "../base/keyed-hash.ts";
-import { parseAddress } from "../wire/address.ts";
+import { formatAddress, parseAddress } from "../wire/address.ts";
 import { type ConnectionTable, SOURCES_MAX } from "./connection-table.ts";
 
 /** Ports tried at each address; at 95 % occupation two searches in a million fail. */
@@ -31,7 +31,6 @@ export class SourceAddresses {
   readonly #hash: KeyedHash;
   #drawCount = 0;
   readonly #texts: (string | undefined)[] = [undefined];
-  readonly #families = new Uint8Array(SOURCES_MAX + 1);
   readonly #holdCounts = new Int32Array(SOURCES_MAX + 1);
 
   constructor(table: ConnectionTable, randomU32: RandomU32) {
@@ -54,8 +53,8 @@ export class SourceAddresses {
           `Cannot use the source address ${address}: expected an address, ${SOURCES_MAX} at most`,
         );
       this.#texts[number] = address;
-      this.#families[number] = parsed.family;
       this.words.set(parsed.words, number * 4);
+      this.#table.sourceFamilies[number] = parsed.family;
     }
     this.#holdCounts[number]!++;
     return number;
@@ -71,7 +70,40 @@ export class SourceAddresses {
   }
 
   release(number: number): void {
-    if (number > 0 && --this.#holdCounts[number]! === 0) this.#texts[number] = undefined;
+    if (number > 0 && --this.#holdCounts[number]! === 0) this.#forget(number);
+  }
+
+  /** Take over the addresses that the table's memory holds; each is let go by `endTakeOver` unless somebody uses it. */
+  beginTakeOver(): void {
+    const { sourceFamilies } = this.#table;
+    for (let number = 1; number <= SOURCES_MAX; number++) {
+      if (sourceFamilies[number] === 0) continue;
+      const text = this.#left(number);
+      if (text === undefined || this.#texts.includes(text)) this.#forget(number);
+      else this.#texts[number] = text;
+    }
+    // Without holes, in which a search for a free number finds nothing.
+    for (let number = 1; number < this.#texts.length; number++) this.#texts[number] ??= undefined;
+  }
+
+  /** What the table's memory says of a number; undefined: nothing possible. */
+  #left(number: number): string | undefined {
+    const { sourceFamilies, sourceWords } = this.#table;
+    const family = sourceFamilies[number]!;
+    const [, ...rest] = sourceWords.subarray(number * 4, number * 4 + 4);
+    if (family !== 6 && (family !== 4 || rest.some((word) => word !== 0))) return undefined;
+    return formatAddress(family, sourceWords, number * 4);
+  }
+
+  endTakeOver(): void {
+    this.#texts.forEach((text, number) => {
+      if (text !== undefined && this.#holdCounts[number] === 0) this.#forget(number);
+    });
+  }
+
+  #forget(number: number): void {
+    this.#texts[number] = undefined;
+    this.#table.sourceFamilies[number] = 0;
   }
 
   /** A connection begins to use it; `release` when it ends. Nothing for the client's own. */
@@ -84,8 +116,9 @@ export class SourceAddresses {
     return this.#table.sourceWords;
   }
 
+  /** Of a number that is held. */
   family(number: number): 4 | 6 {
-    return this.#families[number] as 4 | 6;
+    return this.#table.sourceFamilies[number] as 4 | 6;
   }
 
   /** Addresses that a configuration names or a connection uses. */

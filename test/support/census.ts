@@ -48,10 +48,14 @@ export function census(director: Director): string[] {
       const flow = tupleOf(director, node);
       const key = `${flow.protocol} ${flow.family} ${flow.words} ${flow.sourcePort} ${flow.destinationPort}`;
       const other = tuples.get(key);
+      const isExpected = table.hasFlag(record, ConnectionFlag.expected);
+      // What is announced and not known yet may look alike.
+      if (isExpected && other !== undefined && table.hasFlag(other >> 1, ConnectionFlag.expected)) continue;
       if (other !== undefined) problems.push(`nodes ${other} and ${node} share ${textOf(flow)}`);
       tuples.set(key, node);
       const found = table.find(flow);
-      if (found !== node) problems.push(`node ${node}, ${textOf(flow)}, is found as ${found}`);
+      const isOther = isExpected && found >= 0 && table.hasFlag(found >> 1, ConnectionFlag.expected);
+      if (found !== node && !isOther) problems.push(`node ${node}, ${textOf(flow)}, is found as ${found}`);
     }
   }
   for (let record = 0; record < table.highWater; record++) {

@@ -33,7 +33,7 @@ export interface Offload {
 }
 
 export type StageOptions = Partial<DirectorSettings> &
-  Partial<Pick<DirectorOptions, "hopChange" | "randomU32" | "now" | "applications">>;
+  Partial<Pick<DirectorOptions, "hopChange" | "randomU32" | "now" | "applications" | "memory">>;
 
 export class Stage {
   readonly director: Director;
@@ -51,6 +51,7 @@ export class Stage {
       randomU32 = seededRandom(42),
       now = milliseconds(0),
       applications = APPLICATIONS,
+      memory,
       ...settings
     } = options;
     this.#nowMs = now;
@@ -61,6 +62,7 @@ export class Stage {
       randomU32,
       hopChange,
       now,
+      ...(memory !== undefined && { memory }),
     });
     this.control = new DirectorControl(this.director);
     this.#settings = { ...IPVS_SETTINGS, ...settings };

@@ -39,7 +39,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await heartbeat.stop();
-  await founding.daemon.program.stop();
+  await founding.daemon.stop();
 });
 
 const configuration = (ipvs: string): string =>

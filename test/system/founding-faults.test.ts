@@ -61,9 +61,9 @@ test("killed with SIGKILL under load, it works again after the next start, and l
   first.kill("SIGKILL");
   await first.ended;
   load.kill("SIGKILL");
-  const second = await daemon.start(configuration);
+  await daemon.start(configuration);
   expect((await fetchNames(100)).stdout).toBe("B\nA\n".repeat(50));
-  await second.stop();
+  await daemon.stop();
   expect(await hostState(director)).toBe(before);
 });
 

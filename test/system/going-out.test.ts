@@ -158,7 +158,7 @@ test("masqueraded connections are counted by rule, and nothing is left on the ho
   };
   expect(status.masquerade).toHaveLength(2);
   for (const { counters } of status.masquerade) expect(counters.connections).toBeGreaterThanOrEqual(6);
-  await daemon.program.stop();
+  await daemon.stop();
   const { stdout } = await director.run([
     "sh",
     "-c",

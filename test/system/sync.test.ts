@@ -74,7 +74,7 @@ afterAll(() => laboratory?.close());
 async function startDirector(namespace: Namespace): Promise<Director> {
   const directory = join(laboratory.directory, namespace.role);
   await mkdir(directory);
-  const daemon = new DirectorDaemon({ directory }, namespace);
+  const daemon = new DirectorDaemon({ ...laboratory, directory }, namespace);
   await daemon.start(CONFIGURATION);
   return { namespace, daemon };
 }

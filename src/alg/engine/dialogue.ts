@@ -4,6 +4,7 @@ import { type AssociationPaths, isPath } from "../../nat/association-paths.ts";
 import type { ApplicationOptions } from "../../nat/configuration.ts";
 import { ConnectionFlag, type ConnectionTable } from "../../nat/connection-table.ts";
 import type { ApplicationCounters } from "../../nat/contracts/application.ts";
+import type { DialogueMark, DialogueMarks } from "../../nat/dialogue-marks.ts";
 import { type Expectations, type Expected, PORT_MIN } from "../../nat/expectations.ts";
 import type { TunnelCalls } from "../../nat/tunnel-calls.ts";
 import { formatAddress, parseAddress } from "../../wire/address.ts";
@@ -121,6 +122,24 @@ export class ModuleDialogue implements Dialogue {
     this.toClient ??= this.#makeStream("server");
     this.toServer.reset();
     this.toClient.reset();
+  }
+
+  /** Go on with what another process began. */
+  resume({ toServer, toClient, memory, words }: DialogueMark): void {
+    this.memory = memory;
+    this.words.set(words.subarray(0, DIALOGUE_WORDS));
+    if (toServer !== undefined) this.toServer?.resume(toServer.edge, toServer.shift);
+    if (toClient !== undefined) this.toClient?.resume(toClient.edge, toClient.shift);
+  }
+
+  /** Note how far everything was read, as far as nothing is under way. */
+  note(marks: DialogueMarks): void {
+    const { toServer, toClient } = this;
+    const isServerQuiet = toServer === undefined || toServer.isQuiet;
+    const isClientQuiet = toClient === undefined || toClient.isQuiet;
+    if (toServer?.isQuiet) marks.noteStream(this.number, 0, toServer.edge, toServer.shift);
+    if (toClient?.isQuiet) marks.noteStream(this.number, 1, toClient.edge, toClient.shift);
+    if (isServerQuiet && isClientQuiet) marks.noteMemory(this.number, this.memory, this.words);
   }
 
   #makeStream(from: Side): Stream {

@@ -13,9 +13,11 @@ import type {
   ApplicationsFactory,
   ApplicationUsage,
 } from "../../nat/contracts/application.ts";
+import type { DialogueMark, DialogueMarks } from "../../nat/dialogue-marks.ts";
 import type { Expectations } from "../../nat/expectations.ts";
 import { SCTP_CLOSED } from "../../nat/protocol/sctp.ts";
 import { TCP_STATE } from "../../nat/protocol/tcp.ts";
+import { hashOfText } from "../../nat/text-hash.ts";
 import type { TunnelCalls } from "../../nat/tunnel-calls.ts";
 import { type Flow, Protocol } from "../../wire/flow.ts";
 import type { Packet } from "../../wire/packet.ts";
@@ -50,12 +52,14 @@ export class Engine implements Applications {
   /** Numbers of dialogues that are none any more. */
   readonly #spare: number[] = [];
   #streamBytes = 0;
+  readonly #marks: DialogueMarks | undefined;
 
   constructor(host: ApplicationHost, modules: readonly ApplicationModule[]) {
     this.connections = host.connections;
     this.expectations = host.expectations;
     this.tunnelCalls = host.tunnelCalls;
     this.paths = host.paths;
+    this.#marks = host.marks;
     for (const module of modules) this.define(module);
   }
 
@@ -97,8 +101,7 @@ export class Engine implements Applications {
       return;
     }
     dialogue.begin(record, options, protocol);
-    this.connections.setSequence(record, dialogue.number);
-    this.connections.setFlag(record, ConnectionFlag.application, true);
+    this.#attach(record, dialogue);
     if (module.begin === undefined) return;
     try {
       module.begin(dialogue);
@@ -106,6 +109,28 @@ export class Engine implements Applications {
       counters.failed++;
       dialogue.passUnread();
     }
+  }
+
+  /** The connection has this dialogue from now on. */
+  #attach(record: number, dialogue: ModuleDialogue): void {
+    const { connections: table } = this;
+    table.setSequence(record, dialogue.number);
+    table.setFlag(record, ConnectionFlag.application, true);
+    const module = hashOfText(dialogue.working.module.name);
+    this.#marks?.begin(dialogue.number, record, table.generation(record), module);
+  }
+
+  resume(record: number, mark: DialogueMark, options: ApplicationOptions | undefined): boolean {
+    const protocol = this.connections.protocol(record);
+    const working = this.#working.find(({ module: { name } }) => hashOfText(name) === mark.module);
+    if (working === undefined || !isOf(working.module, protocol)) return false;
+    const dialogue = working.free.pop() ?? this.#make(working);
+    if (dialogue === undefined) return false;
+    dialogue.begin(record, options, protocol);
+    dialogue.resume(mark);
+    this.#attach(record, dialogue);
+    if (this.#marks !== undefined) dialogue.note(this.#marks);
+    return true;
   }
 
   /** Another dialogue, or undefined where there are too many. */
@@ -141,11 +166,17 @@ export class Engine implements Applications {
   }
 
   toServer(packet: Packet, flow: Flow, record: number): boolean {
-    return this.#pass(packet, flow, this.dialogueOf(record), "client");
+    return this.#passAndNote(packet, flow, this.dialogueOf(record), "client");
   }
 
   toClient(packet: Packet, flow: Flow, record: number): boolean {
-    return this.#pass(packet, flow, this.dialogueOf(record), "server");
+    return this.#passAndNote(packet, flow, this.dialogueOf(record), "server");
+  }
+
+  #passAndNote(packet: Packet, flow: Flow, dialogue: ModuleDialogue, from: Side): boolean {
+    const isPassed = this.#pass(packet, flow, dialogue, from);
+    if (this.#marks !== undefined) dialogue.note(this.#marks);
+    return isPassed;
   }
 
   end(record: number): void {
@@ -157,6 +188,7 @@ export class Engine implements Applications {
       counters.failed++;
     }
     dialogue.record = -1;
+    this.#marks?.end(dialogue.number);
     if (this.#working.includes(dialogue.working)) dialogue.working.free.push(dialogue);
     else this.#scrap(dialogue);
   }

@@ -108,6 +108,8 @@ function passPayload(
   const whole = (sequence + payloadBytes) | 0;
   let end = whole;
   isProbe = false;
+  if (own.isResumed && ((own.edge - sequence) | 0) < 0) own.skipTo(sequence);
+  own.isResumed = false;
   const known = (own.edge - sequence) | 0;
   if (known < 0) {
     if (!own.isOpaque || own.isHolding) return "outOfOrder";

@@ -49,6 +49,8 @@ export class Stream {
   isKnown = false;
   /** Nothing is read any more. */
   isOpaque = false;
+  /** It went on where another process stopped, and nothing has come since. */
+  isResumed = false;
   /** Original number of the stream's first byte. */
   first = 0;
   /** Original number of the first byte that has not been here. */
@@ -105,6 +107,7 @@ export class Stream {
   reset(): void {
     this.isKnown = false;
     this.isOpaque = false;
+    this.isResumed = false;
     this.edge = 0;
     this.#delta = 0;
     this.#count = 0;
@@ -120,6 +123,33 @@ export class Stream {
     if (!isBeginning) this.#loseTrack();
     this.first = sequence | 0;
     this.edge = this.first;
+  }
+
+  /** Go on in the middle: what the process before had seen ended at `edge`, where a unit ended too. */
+  resume(edge: number, shift: number): void {
+    this.reset();
+    this.isKnown = true;
+    this.isResumed = true;
+    this.first = edge;
+    this.edge = edge;
+    this.#delta = shift;
+  }
+
+  /** It went on in the middle, and what comes is behind that: nothing between was seen, and nothing was changed in it. */
+  skipTo(sequence: number): void {
+    this.edge = sequence;
+    this.#nextUnit();
+    this.#loseTrack();
+  }
+
+  /** Nothing is held, begun, or waits to be acknowledged. */
+  get isQuiet(): boolean {
+    return this.isKnown && this.#count === 0 && this.#unitBytes === 0 && this.#skipBytes === 0;
+  }
+
+  /** By how much the receiver counts higher, behind everything. */
+  get shift(): number {
+    return this.#delta;
   }
 
   /**

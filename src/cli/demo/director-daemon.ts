@@ -25,13 +25,16 @@ export class DirectorDaemon {
   more = "";
   readonly #namespace: Namespace;
   /** With it the other commands find this daemon. */
-  readonly environment: { readonly VSNAT_SOCKET: string };
+  readonly environment: { readonly VSNAT_SOCKET: string; readonly VSNAT_RUNTIME_DIRECTORY: string };
   #program: Program | undefined;
 
-  constructor(laboratory: Pick<Laboratory, "directory">, namespace: Namespace) {
+  constructor(laboratory: Pick<Laboratory, "directory" | "runtimeDirectory">, namespace: Namespace) {
     this.#namespace = namespace;
     this.file = join(laboratory.directory, "founding.yaml");
-    this.environment = { VSNAT_SOCKET: join(laboratory.directory, "vsnat.sock") };
+    this.environment = {
+      VSNAT_SOCKET: join(laboratory.directory, "vsnat.sock"),
+      VSNAT_RUNTIME_DIRECTORY: laboratory.runtimeDirectory,
+    };
   }
 
   /** The running daemon. */
@@ -41,9 +44,13 @@ export class DirectorDaemon {
   }
 
   /** Write the configuration, start the daemon and wait until it says that it is ready. */
-  async start(configuration: string): Promise<Program> {
-    await writeFile(this.file, `${configuration}\n${this.more}`);
-    const command = builtProgram("cli/vsnat.js", "run", "--config", this.file);
+  async start(configuration: string, ...args: readonly string[]): Promise<Program> {
+    await writeFile(
+      this.file,
+      `${configuration}
+${this.more}`,
+    );
+    const command = builtProgram("cli/vsnat.js", "run", "--config", this.file, ...args);
     this.#program = this.#namespace.start(command, { env: this.environment });
     await this.#program.waitFor(/\bready\b/i);
     return this.#program;
@@ -53,6 +60,12 @@ export class DirectorDaemon {
   async reload(configuration: string, ...args: readonly string[]): Promise<ProgramEnd> {
     await writeFile(this.file, `${configuration}\n${this.more}`);
     return this.vsnat("reload", ...args);
+  }
+
+  /** Stop the daemon, keeping no connection. */
+  async stop(): Promise<ProgramEnd> {
+    await this.vsnat("stop", "--flush");
+    return this.program.ended;
   }
 
   /** `vsnat ARGS` beside the daemon, e.g. `vsnat("status", "--json")`. */

@@ -17,14 +17,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Program, type ProgramEnd, type ProgramOptions } from "./program.ts";
 
-/** $1: prefix of the namespaces, $2: the laboratory's directory. */
+/** $1: prefix of the namespaces, $2 and $3: the laboratory's directories. */
 const GUARDIAN = `
 cat >/dev/null
 for name in $(ip netns list | cut -d' ' -f1 | grep "^$1-"); do
   for pid in $(ip netns pids "$name"); do kill -9 "$pid"; done
   ip netns delete "$name"
 done
-rm -rf "$2"
+umount "$3/bpf" 2>/dev/null
+rm -rf "$2" "$3"
 `;
 
 const NAME = /^vsnat-(\d+)-[0-9a-f]{4}-\S+/;
@@ -34,17 +35,20 @@ export class Laboratory {
   readonly prefix: string;
   /** A private directory for configuration files, sockets and captures; removed with the laboratory. */
   readonly directory: string;
+  /** Another one, in memory where there is shared memory, for what daemons keep at run time. */
+  readonly runtimeDirectory: string;
   readonly #guardian: ChildProcess;
   readonly #programs = new Set<Program>();
   #isClosing = false;
 
-  private constructor(prefix: string, directory: string) {
+  private constructor(prefix: string, directory: string, runtimeDirectory: string) {
     this.prefix = prefix;
     this.directory = directory;
+    this.runtimeDirectory = runtimeDirectory;
     // A session of its own, so that Ctrl-C reaches this process and not the guardian; unref, so that the guardian
     // does not keep this process alive.
     const stdio = ["pipe", "ignore", "ignore"] as const;
-    this.#guardian = spawn("sh", ["-c", GUARDIAN, "sh", prefix, directory], {
+    this.#guardian = spawn("sh", ["-c", GUARDIAN, "sh", prefix, directory, runtimeDirectory], {
       detached: true,
       stdio: [...stdio],
     });
@@ -54,7 +58,9 @@ export class Laboratory {
 
   static async create(): Promise<Laboratory> {
     const prefix = `vsnat-${process.pid}-${randomBytes(2).toString("hex")}`;
-    return new Laboratory(prefix, await mkdtemp(join(tmpdir(), `${prefix}-`)));
+    const directory = await mkdtemp(join(tmpdir(), `${prefix}-`));
+    const memory = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+    return new Laboratory(prefix, directory, await mkdtemp(join(memory, `${prefix}-run-`)));
   }
 
   /** Namespaces of laboratories whose owner is gone; normally none, as guardians remove them. */

@@ -1,12 +1,15 @@
 /**
- * A TUN device of our own: made, brought up, and gone again when its descriptor is closed (by exit and SIGKILL too).
+ * A TUN device of our own: made and brought up. It goes with its descriptor until it is told to persist (`persist`): then
+ * it stays when the process ends, by SIGKILL too, with routes and sysctls. As long as nobody has it open it has no carrier;
+ * the kernel drops what is routed there and says nothing about it, so that clients send again, and the next process
+ * opens it anew.
  * Linux: Documentation/networking/tuntap.rst, include/uapi/linux/if_tun.h.
  *
  * Its MTU is the largest TUN knows. The director has to see every packet whole: with a smaller one the kernel would
  * fragment on the way in, or send "fragmentation needed" about addresses the director has yet to translate. What the
  * links behind it can take is the director's business (route MTU).
  *
- * Not here: several queues, attaching to a persistent device made by others, addresses and routes (see host/).
+ * Not here: several queues, attaching to a device made by others, addresses and routes (see host/).
  */
 import { existsSync, writeFileSync } from "node:fs";
 import { Rtnetlink } from "./netlink/rtnetlink.ts";
@@ -31,9 +34,11 @@ export const TUN_QUEUE_LENGTH = 4096;
 const DEVICE_NAME_BYTES_MAX = 15;
 
 const TUNSETIFF = 0x400454ca;
+const TUNSETPERSIST = 0x400454cb;
 const TUNSETOFFLOAD = 0x400454d0;
 const TUNSETVNETHDRSZ = 0x400454d8;
 const TUNSETVNETLE = 0x400454dc;
+const TUNGETIFF = 0x800454d2;
 
 const IFF_TUN = 0x1;
 const IFF_NO_PI = 0x1000;
@@ -60,6 +65,8 @@ const OFFLOADS: readonly (readonly [TunOffload, number])[] = [
 ];
 
 export interface TunOptions {
+  /** The device is there: made by a process before, which is not at it any more. Default: it must not be there. */
+  readonly isThere?: boolean;
   /** Default TUN_MTU_BYTES. */
   readonly mtu?: number;
   /** Packets. Default TUN_QUEUE_LENGTH. */
@@ -75,13 +82,18 @@ export interface TunDevice {
   /** Non-blocking; every packet has a virtio-net header in front. */
   readonly descriptor: number;
   readonly offload: TunOffload;
-  /** Removes the device and with it its routes and sysctls. Once only. */
+  /**
+   * Let the device outlive the process. @throws SystemCallError
+   */
+  persist(): void;
+  /** Removes the device and with it its routes and sysctls, unless it persists. Once only. */
   close(): void;
 }
 
 /**
- * Make the device `name` and bring it up.
- * @throws SystemCallError: ENOENT without /dev/net/tun, EPERM without CAP_NET_ADMIN, EBUSY when the name is taken.
+ * Make the device `name` and bring it up, or take one that is there.
+ * @throws SystemCallError: ENOENT without /dev/net/tun, EPERM without CAP_NET_ADMIN, EBUSY when the name is taken or a
+ *   process is at the device.
  */
 export function openTunDevice(name: string, options: TunOptions = {}): TunDevice {
   const request = interfaceRequest(name);
@@ -93,7 +105,7 @@ export function openTunDevice(name: string, options: TunOptions = {}): TunDevice
   try {
     new DataView(request.buffer).setUint16(
       IFREQ_FLAGS_AT,
-      IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL,
+      IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (options.isThere ? 0 : IFF_TUN_EXCL),
       true,
     );
     expectSuccess(
@@ -101,17 +113,46 @@ export function openTunDevice(name: string, options: TunOptions = {}): TunDevice
       "ioctl TUNSETIFF",
       `create the TUN device ${name}`,
     );
-    setInteger(descriptor, TUNSETVNETHDRSZ, VIRTIO_HEADER_BYTES, "TUNSETVNETHDRSZ", name);
-    setInteger(descriptor, TUNSETVNETLE, 1, "TUNSETVNETLE", name);
-    const offload = setOffload(descriptor, name);
-    withoutAutomaticAddresses(name);
-    handOverReceiving(name, options.receivingProcessors ?? []);
-    const index = bringUp(name, options.mtu ?? TUN_MTU_BYTES, options.queueLength ?? TUN_QUEUE_LENGTH);
-    return { name, index, descriptor, offload, close: () => void close(descriptor) };
+    return setUp(descriptor, name, options);
   } catch (cause) {
     close(descriptor);
     throw cause;
   }
+}
+
+/** The device behind a descriptor that was another process's, to which it belongs no more. @throws SystemCallError */
+export const adoptTunDevice = (descriptor: number, name: string, options: TunOptions = {}): TunDevice =>
+  setUp(descriptor, name, options);
+
+/** Is it the descriptor of this device? */
+export function isOfTunDevice(descriptor: number, name: string): boolean {
+  const answer = new Uint8Array(IFREQ_BYTES);
+  if (ioctl(descriptor, TUNGETIFF, addressOf(answer)) < 0) return false;
+  const text = new TextDecoder().decode(answer.subarray(0, IFREQ_FLAGS_AT));
+  return text.slice(0, text.indexOf("\0")) === name;
+}
+
+function setUp(descriptor: number, name: string, options: TunOptions): TunDevice {
+  setInteger(descriptor, TUNSETVNETHDRSZ, VIRTIO_HEADER_BYTES, "TUNSETVNETHDRSZ", name);
+  setInteger(descriptor, TUNSETVNETLE, 1, "TUNSETVNETLE", name);
+  const offload = setOffload(descriptor, name);
+  withoutAutomaticAddresses(name);
+  handOverReceiving(name, options.receivingProcessors ?? []);
+  const index = bringUp(name, options.mtu ?? TUN_MTU_BYTES, options.queueLength ?? TUN_QUEUE_LENGTH);
+  return {
+    name,
+    index,
+    descriptor,
+    offload,
+    persist: () => {
+      expectSuccess(
+        ioctl(descriptor, TUNSETPERSIST, 1),
+        "ioctl TUNSETPERSIST",
+        `keep the TUN device ${name}`,
+      );
+    },
+    close: () => void close(descriptor),
+  };
 }
 
 function setInteger(descriptor: number, request: number, value: number, call: string, name: string): void {

@@ -51,6 +51,8 @@ export interface PacketLoopOptions {
   readonly batchMax?: number;
   /** Longest time between two calls of `advance`. Default 100. */
   readonly tickMs?: number;
+  /** Begin with moving no packets, until `resume`: they wait in the device. */
+  readonly isPaused?: boolean;
 }
 
 /** `stopped` as asked; `gone`: the device was deleted. */
@@ -65,6 +67,7 @@ export class PacketLoop {
   readonly #batchMax: number;
   readonly #tickMs: number;
   readonly #packet = new Packet();
+  #isPaused: boolean;
   #isStopping = false;
   #reportedAtMs = -Infinity;
   #suppressedCount = 0;
@@ -74,6 +77,12 @@ export class PacketLoop {
     this.#clock = options.clock ?? (() => milliseconds(performance.now()));
     this.#batchMax = options.batchMax ?? BATCH_MAX;
     this.#tickMs = options.tickMs ?? TICK_MS;
+    this.#isPaused = options.isPaused === true;
+  }
+
+  /** Move packets from now on. From another thread: ring the bell and call this in `control`. */
+  resume(): void {
+    this.#isPaused = false;
   }
 
   /** Make `run` return after the current batch. From another thread: ring the bell and call this in `control`. */
@@ -87,6 +96,7 @@ export class PacketLoop {
     const polled = new PollPair(datapath.device.descriptor, wake.descriptor);
     let isMore = true;
     for (;;) {
+      if (this.#isPaused) wake.wait();
       if (polled.wait(isMore ? 0 : this.#tickMs)) {
         wake.clear();
         try {
@@ -96,6 +106,7 @@ export class PacketLoop {
         }
       }
       if (this.#isStopping) return "stopped";
+      if (this.#isPaused) continue;
       isMore = this.#moveBatch(this.#clock());
       if (datapath.state === "gone") return "gone";
     }

@@ -29,8 +29,11 @@ export interface TunCounters {
   unreadablePackets: number;
 }
 
+/** What moving packets needs of a device; opening and closing it is somebody else's business. */
+export type OpenTunDevice = Pick<TunDevice, "name" | "index" | "descriptor" | "offload">;
+
 export class TunDatapath implements Datapath {
-  readonly device: TunDevice;
+  readonly device: OpenTunDevice;
   readonly counters: TunCounters = {
     receivedPackets: 0,
     sentPackets: 0,
@@ -50,7 +53,7 @@ export class TunDatapath implements Datapath {
   /** Absent when the kernel does not cut datagrams. */
   readonly #merge: DatagramMerge | undefined;
 
-  constructor(device: TunDevice) {
+  constructor(device: OpenTunDevice) {
     this.device = device;
     this.#descriptor = device.descriptor;
     if (device.offload === "udp") this.#merge = new DatagramMerge((packet) => this.#transmitWhole(packet));

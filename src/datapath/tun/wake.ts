@@ -3,9 +3,11 @@
  * An eventfd, so any number of rings before the loop looks count as one. File descriptors belong to the process, so the
  * number can be sent to another thread.
  */
-import { addressOf, close, eventfd, expectSuccess, read, write } from "./system-call.ts";
+import { addressOf, close, EINTR, eventfd, expectSuccess, POLLIN, poll, read, write } from "./system-call.ts";
 
 const COUNTER_BYTES = 8;
+/** Of a struct pollfd, behind the two counters. */
+const POLL_AT = 64;
 
 export class Wake {
   readonly descriptor: number;
@@ -21,6 +23,16 @@ export class Wake {
 
   ring(): void {
     write(this.descriptor, this.#at, COUNTER_BYTES);
+  }
+
+  /** Wait until it rings. Blocks this thread. */
+  wait(): void {
+    const descriptors = new Int32Array(this.#bytes.buffer, POLL_AT, 2);
+    descriptors[0] = this.descriptor;
+    descriptors[1] = POLLIN;
+    let result = poll(this.#at + POLL_AT, 1, -1);
+    while (result === -EINTR) result = poll(this.#at + POLL_AT, 1, -1);
+    expectSuccess(result, "poll", "wait for the bell");
   }
 
   /** Stop ringing. Call before looking at what there is to do, so that a ring in between is not lost. */

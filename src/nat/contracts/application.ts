@@ -4,6 +4,7 @@ import type { Packet } from "../../wire/packet.ts";
 import type { AssociationPaths } from "../association-paths.ts";
 import type { ApplicationName, ApplicationOptions } from "../configuration.ts";
 import type { ConnectionTable } from "../connection-table.ts";
+import type { DialogueMark, DialogueMarks } from "../dialogue-marks.ts";
 import type { Expectations } from "../expectations.ts";
 import type { TunnelCalls } from "../tunnel-calls.ts";
 
@@ -17,6 +18,11 @@ export interface Applications {
    */
   toServer(packet: Packet, flow: Flow, record: number): boolean;
   toClient(packet: Packet, flow: Flow, record: number): boolean;
+  /**
+   * Go on with a connection of the process before, from where its module had read to.
+   * @returns false when there is no such module; nothing happened then
+   */
+  resume(record: number, mark: DialogueMark, options: ApplicationOptions | undefined): boolean;
   /** The connection is gone. */
   end(record: number): void;
   /** The time of a connection is up on which others hang: what was announced for as long as it lives is over. */
@@ -73,6 +79,8 @@ export interface ApplicationHost {
   readonly expectations: Expectations;
   readonly tunnelCalls: TunnelCalls;
   readonly paths: AssociationPaths;
+  /** Where to note how far everything was read; undefined: nobody will ask. */
+  readonly marks: DialogueMarks | undefined;
 }
 
 /** Makes a director's application modules. */

@@ -25,6 +25,14 @@ export interface LinkGroupChange {
   readonly group: number;
 }
 
+/** The TUN device, from the moment on when it outlives the process. */
+export interface DeviceChange {
+  readonly kind: "device";
+  readonly device: string;
+  /** Its interface index: another device of the same name has another. */
+  readonly index: number;
+}
+
 export interface RouteChange {
   readonly kind: "route";
   readonly family: Family;
@@ -48,7 +56,13 @@ export interface ProxyChange {
   readonly protocol: number;
 }
 
-export type HostChange = SysctlChange | LinkGroupChange | RouteChange | RuleChange | ProxyChange;
+export type HostChange =
+  | DeviceChange
+  | SysctlChange
+  | LinkGroupChange
+  | RouteChange
+  | RuleChange
+  | ProxyChange;
 
 /** Equal for changes with the same effect, whatever was there before. */
 export function changeKey(change: HostChange): string {
@@ -63,6 +77,8 @@ export function describe(change: HostChange): string {
       const was = change.before === undefined ? "" : `   # was ${change.before}`;
       return `sysctl -w ${sysctlName(change.path)}=${change.value}${was}`;
     }
+    case "device":
+      return `ip tuntap add dev ${change.device} mode tun`;
     case "link-group":
       return `ip link set dev ${change.device} group ${change.group}`;
     case "route": {

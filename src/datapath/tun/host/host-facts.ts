@@ -22,8 +22,9 @@ export interface HostFacts {
 }
 
 /** Of every interface and of `all` and `default`. */
-const IPV4_CONF = ["forwarding", "rp_filter", "accept_local", "accept_redirects"];
-const IPV6_CONF = ["forwarding", "accept_ra", "proxy_ndp", "disable_ipv6"];
+const BOTH_CONF = ["forwarding", "ignore_routes_with_linkdown"];
+const IPV4_CONF = [...BOTH_CONF, "rp_filter", "accept_local", "accept_redirects"];
+const IPV6_CONF = [...BOTH_CONF, "accept_ra", "proxy_ndp", "disable_ipv6"];
 
 /** @param targets - addresses to find routes to. */
 export function readHostFacts(rtnetlink: Rtnetlink, targets: readonly string[]): HostFacts {

@@ -247,6 +247,16 @@ describe("host plan", () => {
     ]);
   });
 
+  it("keeps routes into a device without carrier, where the host would not", () => {
+    const ignoring = "net/ipv4/conf/default/ignore_routes_with_linkdown";
+    const from = facts({ sysctls: new Map([[ignoring, "1"]]) });
+    expect(planned([VIP], [], from)).toContain("sysctl -w net.ipv4.conf.vs0.ignore_routes_with_linkdown=0");
+    const own = ignoring.replace("default", "vs0");
+    const after = facts({ sysctls: new Map([[ignoring, "1"], [own, "0"]]) }); // biome-ignore format: two facts
+    expect(planned([VIP], [], after)).not.toContainEqual(expect.stringContaining("linkdown"));
+    expect(planned([VIP], [], facts())).not.toContainEqual(expect.stringContaining("linkdown"));
+  });
+
   it("writes a dot inside an interface's name as sysctl does", () => {
     expect(text({ kind: "sysctl", path: "net/ipv4/conf/eth0.5/rp_filter", value: "0" })).toBe(
       "sysctl -w net.ipv4.conf.eth0/5.rp_filter=0",

@@ -69,9 +69,17 @@ function wanted(config: HostConfig, territory: Territory, facts: HostFacts): Hos
   ];
 }
 
+/** While no process is there the device has no carrier, and what leads into it must not be led elsewhere. */
+function routesWithoutCarrier(device: string, family: Family, facts: HostFacts): SysctlChange[] {
+  const path = (name: string): string => `net/ipv${family}/conf/${name}/ignore_routes_with_linkdown`;
+  const isIgnored = ["default", device].some((name) => facts.sysctls.get(path(name)) === "1");
+  return isIgnored ? [sysctl(path(device), "0", facts)] : [];
+}
+
 function forwarding({ device }: HostConfig, family: Family, facts: HostFacts): SysctlChange[] {
   if (family === 6) {
     return [
+      ...routesWithoutCarrier(device, 6, facts),
       // Containers often begin with IPv6 switched off for new interfaces.
       sysctl(`net/ipv6/conf/${device}/disable_ipv6`, "0", facts),
       ...acceptRouterAdvertisements(facts),
@@ -83,6 +91,7 @@ function forwarding({ device }: HostConfig, family: Family, facts: HostFacts): S
   const isStrict = facts.sysctls.get("net/ipv4/conf/all/rp_filter") === "1";
   const alongside = /^net\/ipv4\/conf\/([^/]+\/forwarding|all\/accept_redirects)$/;
   return [
+    ...routesWithoutCarrier(device, 4, facts),
     sysctl("net/ipv4/ip_forward", "1", facts, alongside),
     sysctl(`net/ipv4/conf/${device}/forwarding`, "1", facts),
     sysctl(`net/ipv4/conf/${device}/rp_filter`, isStrict ? LOOSE_REVERSE_PATH : "0", facts),
@@ -211,6 +220,8 @@ export function isInPlace(change: HostChange, facts: HostFacts): boolean {
     case "sysctl":
       // A device yet to be made begins with the defaults.
       return (facts.sysctls.get(change.path) ?? defaultOf(change.path, facts)) === change.value;
+    case "device":
+      return facts.links.some(({ name, index }) => name === change.device && index === change.index);
     case "link-group":
       return facts.links.some(({ name, group }) => name === change.device && group === change.group);
     case "route":

@@ -1,17 +1,20 @@
 /**
  * Makes the host as the plan wants it, and as it was before again. Every change goes through the journal; a change that
- * somebody else had made already is left alone now and at the end.
+ * somebody else had made already is left alone now and at the end. What a process before left is taken over: it is in the
+ * journal, and stays as far as the plan wants it.
  */
 import { writeFileSync } from "node:fs";
 import { unreachable } from "../../../base/unreachable.ts";
 import type { Family } from "../../../wire/address.ts";
+import type { TunDevice } from "../device.ts";
 import type { ProxyNeighbour } from "../netlink/proxy.ts";
 import { Rtnetlink } from "../netlink/rtnetlink.ts";
-import { changeKey, describe, type HostChange, type SysctlChange } from "./host-change.ts";
+import { changeKey, type DeviceChange, describe, type HostChange, type SysctlChange } from "./host-change.ts";
 import type { HostConfig } from "./host-config.ts";
 import { type HostFacts, readHostFacts, readSysctl } from "./host-facts.ts";
 import { isInPlace, wantedOnHost } from "./host-plan.ts";
 import { Journal, JournalBusyError, journaledDevices } from "./journal.ts";
+import { removeTableFile, tableFileDevices } from "./table-file.ts";
 import { type Territory, targets } from "./territory.ts";
 
 /** A change could not be made, or not be undone. */
@@ -39,17 +42,35 @@ export interface HostDifference {
 export class HostSetup {
   readonly #rtnetlink: Rtnetlink;
   readonly #journal: Journal;
-  /** What a process that was killed had left behind, undone by now. */
+  /** What a process before had made and not undone: ours now. */
   readonly leftovers: readonly HostChange[];
 
   /**
-   * Take the device's journal and undo what a dead owner left.
+   * Take the device's journal.
    * @throws JournalBusyError when another process works with this device.
    */
   constructor(device: string, rtnetlink: Rtnetlink, journal: Journal = new Journal(device)) {
     this.#rtnetlink = rtnetlink;
     this.#journal = journal;
-    this.leftovers = this.#undo(journal.made);
+    this.leftovers = journal.made;
+  }
+
+  /** The TUN device that a process before left, if it is still there. */
+  get leftDevice(): DeviceChange | undefined {
+    const left = this.#journal.made.find((change) => change.kind === "device");
+    if (left === undefined || this.#isThere(left)) return left;
+    this.#journal.wasUndone(left);
+    return undefined;
+  }
+
+  /** Let a device that was just made outlive the process. @throws SystemCallError, HostChangeError */
+  keep({ name, index, persist }: TunDevice): void {
+    this.#journal.willMake({ kind: "device", device: name, index });
+    persist();
+  }
+
+  #isThere({ device, index }: DeviceChange): boolean {
+    return this.#rtnetlink.links().some((link) => link.name === device && link.index === index);
   }
 
   /** How the host looks with respect to this territory. */
@@ -65,7 +86,8 @@ export class HostSetup {
   apply(config: HostConfig, territory: Territory): HostDifference {
     const wanted = wantedOnHost(config, territory, this.facts(territory));
     const keys = new Set(wanted.map(changeKey));
-    const undone = this.#undo(this.#journal.made.filter((change) => !keys.has(changeKey(change))));
+    const isUnwanted = (change: HostChange) => change.kind !== "device" && !keys.has(changeKey(change));
+    const undone = this.#undo(this.#journal.made.filter(isUnwanted));
     const facts = this.facts(territory);
     const made: HostChange[] = [];
     for (const change of wanted) {
@@ -92,6 +114,11 @@ export class HostSetup {
     const undone = this.#undo(this.#journal.made);
     this.#journal.close();
     return undone;
+  }
+
+  /** Give the journal up and leave everything as it is, for the next process. */
+  release(): void {
+    this.#journal.close();
   }
 
   /**
@@ -130,19 +157,23 @@ export interface Cleanup {
   /** A living process has the device: nothing was done about it. */
   readonly isInUse: boolean;
   readonly undone: readonly HostChange[];
+  /** Connections were kept for a next start, and are no more. */
+  readonly hadConnections: boolean;
 }
 
-/** Undo what processes that were killed left in this network namespace. */
+/** Undo what processes that are gone left in this network namespace, and give up what they kept. */
 export function cleanUpHost(): Cleanup[] {
   const rtnetlink = new Rtnetlink();
   try {
-    return journaledDevices().map((device) => {
+    const withTable = tableFileDevices();
+    return [...new Set([...journaledDevices(), ...withTable])].map((device) => {
       try {
-        const setup = new HostSetup(device, rtnetlink);
-        setup.close();
-        return { device, isInUse: false, undone: setup.leftovers };
+        const undone = new HostSetup(device, rtnetlink).close();
+        removeTableFile(device);
+        return { device, isInUse: false, undone, hadConnections: withTable.includes(device) };
       } catch (cause) {
-        if (cause instanceof JournalBusyError) return { device, isInUse: true, undone: [] };
+        if (cause instanceof JournalBusyError)
+          return { device, isInUse: true, undone: [], hadConnections: false };
         throw cause;
       }
     });
@@ -156,6 +187,8 @@ function make(change: HostChange, rtnetlink: Rtnetlink): void {
     case "sysctl":
       writeSysctl(change.path, change.value);
       return;
+    case "device":
+      return; // made before anything else, see `keep`
     case "link-group":
       rtnetlink.setLink(indexOf(change.device, rtnetlink), { group: change.group });
       return;
@@ -181,6 +214,12 @@ function undo(change: HostChange, rtnetlink: Rtnetlink, proxies: ReadonlySet<str
   switch (change.kind) {
     case "sysctl":
       return undoSysctl(change);
+    case "device": {
+      const isOurs = rtnetlink
+        .links()
+        .some(({ name, index }) => name === change.device && index === change.index);
+      return isOurs && rtnetlink.deleteLink(change.index);
+    }
     case "link-group":
       return false;
     case "rule":

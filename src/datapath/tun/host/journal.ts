@@ -10,8 +10,6 @@ import {
   closeSync,
   fstatSync,
   ftruncateSync,
-  lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -19,21 +17,11 @@ import {
   unlinkSync,
   writeSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  AF_INET,
-  addressOf,
-  close,
-  EAGAIN,
-  expectSuccess,
-  flockExclusively,
-  getsockopt,
-  SOCK_CLOEXEC,
-  SOCK_DGRAM,
-  socket,
-} from "../system-call.ts";
+import { EAGAIN, expectSuccess, flockExclusively } from "../system-call.ts";
 import { changeKey, type HostChange } from "./host-change.ts";
+import { bootId, namespaceCookie, namespaceInode } from "./place.ts";
+import { runtimeDirectory } from "./runtime-directory.ts";
 
 type JournalLine =
   /** `namespace` and `boot` say which kernel object the rest is about: inode numbers are used again. */
@@ -47,8 +35,6 @@ type JournalLine =
   | { readonly event: "make"; readonly change: HostChange }
   | { readonly event: "undone"; readonly key: string };
 
-const SOL_SOCKET = 1;
-const SO_NETNS_COOKIE = 71;
 const FILE_PATTERN = /^host-(\d+)-(.+)\.jsonl$/;
 
 /** Another process is at work on the same device. */
@@ -70,7 +56,7 @@ export class Journal {
    * Open the journal of `device` in this network namespace and lock it. What a dead owner left is in `made`.
    * @throws JournalBusyError when the owner lives.
    */
-  constructor(device: string, directory: string = journalDirectory()) {
+  constructor(device: string, directory: string = runtimeDirectory()) {
     this.path = join(directory, `host-${namespaceInode()}-${device}.jsonl`);
     this.#file = openLocked(this.path, device);
     const namespace = namespaceCookie();
@@ -125,38 +111,12 @@ export class Journal {
 }
 
 /** Devices of this network namespace for which there is a journal, of a living owner or a dead one. */
-export function journaledDevices(directory: string = journalDirectory()): string[] {
+export function journaledDevices(directory: string = runtimeDirectory()): string[] {
   const inode = namespaceInode();
   return readdirSync(directory).flatMap((name) => {
     const match = FILE_PATTERN.exec(name);
     return match?.[1] === String(inode) ? [match[2]!] : [];
   });
-}
-
-/**
- * The first of /run/vsnat, $XDG_RUNTIME_DIR/vsnat and a folder of the user's own under the temporary folder that can be
- * made and belongs to this user: others must not be able to tell us what to undo.
- */
-export function journalDirectory(): string {
-  const user = process.geteuid?.() ?? 0;
-  const { XDG_RUNTIME_DIR } = process.env;
-  const candidates = [
-    "/run/vsnat",
-    ...(XDG_RUNTIME_DIR ? [join(XDG_RUNTIME_DIR, "vsnat")] : []),
-    join(tmpdir(), `vsnat-${user}`),
-  ];
-  for (const path of candidates) {
-    try {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
-    } catch {
-      continue;
-    }
-    const found = lstatSync(path);
-    if (found.isDirectory() && found.uid === user && (found.mode & 0o022) === 0) return path;
-  }
-  throw new Error(
-    `Cannot keep a journal of host changes: none of ${candidates.join(", ")} can be made by and belongs to this user alone`,
-  );
 }
 
 /** Open and lock, again if the file was removed between the two. */
@@ -189,23 +149,4 @@ function parseLines(text: string): JournalLine[] {
     }
   }
   return lines;
-}
-
-const namespaceInode = (): number => statSync("/proc/thread-self/ns/net").ino;
-const bootId = (): string => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-
-/** Unique among all network namespaces since boot (Linux 5.14); "" on older kernels. */
-function namespaceCookie(): string {
-  const descriptor = expectSuccess(
-    socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
-    "socket",
-    "identify the network namespace",
-  );
-  const buffer = new Uint8Array(128);
-  const at = addressOf(buffer);
-  const view = new DataView(buffer.buffer);
-  view.setUint32(64, 8, true);
-  const result = getsockopt(descriptor, SOL_SOCKET, SO_NETNS_COOKIE, at, at + 64);
-  close(descriptor);
-  return result < 0 ? "" : view.getBigUint64(0, true).toString();
 }

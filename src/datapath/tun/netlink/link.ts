@@ -2,6 +2,7 @@
 import { Attributes, MessageWriter, RequestFlag } from "./message.ts";
 
 const RTM_NEWLINK = 16;
+const RTM_DELLINK = 17;
 const RTM_GETLINK = 18;
 const IFINFOMSG_BYTES = 16;
 const INDEX_AT = 4;
@@ -63,6 +64,9 @@ export function setLink(device: number, { mtu, queueLength, group, isUp }: LinkS
   if (group !== undefined) writer.attributeU32(IFLA_GROUP, group);
   return writer;
 }
+
+export const deleteLink = (device: number): MessageWriter =>
+  new MessageWriter(RTM_DELLINK, RequestFlag.acknowledge).u32(0).u32(device).u32(0).u32(0);
 
 export function decodeLink(body: DataView): Link | undefined {
   if (body.byteLength < IFINFOMSG_BYTES) return undefined;

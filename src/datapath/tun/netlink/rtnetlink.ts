@@ -17,7 +17,7 @@ import {
   socket,
 } from "../system-call.ts";
 import { decodeAddress, dumpAddresses, type InterfaceAddress } from "./interface-address.ts";
-import { decodeLink, dumpLinks, type Link, type LinkSettings, setLink } from "./link.ts";
+import { decodeLink, deleteLink, dumpLinks, type Link, type LinkSettings, setLink } from "./link.ts";
 import { type MessageWriter, type NetlinkMessage, splitMessages } from "./message.ts";
 import { addProxy, decodeProxy, deleteProxy, dumpProxies, type ProxyNeighbour } from "./proxy.ts";
 import {
@@ -68,6 +68,11 @@ export class Rtnetlink {
 
   setLink(device: number, settings: LinkSettings): void {
     this.#expect(this.#request(setLink(device, settings)), "set up the interface");
+  }
+
+  /** @returns false when there was none. */
+  deleteLink(device: number): boolean {
+    return this.#delete(deleteLink(device), "delete the interface");
   }
 
   addresses(): InterfaceAddress[] {
