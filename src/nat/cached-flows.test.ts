@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { tcp, udp } from "../../test/support/packet-builder.ts";
 import { destination, service } from "../../test/support/replayed.ts";
 import { Stage } from "../../test/support/stage.ts";
+import { seconds } from "../base/environment.ts";
 import { TICK_MS } from "./connection-table.ts";
 import type { ChangeSink, FlowCache, FlowRules, TrafficSink } from "./contracts/flow-cache.ts";
 import type { ConnectionObserver } from "./forwarding.ts";
@@ -182,6 +183,16 @@ describe("what comes back", () => {
     cache.changes.push([0, TCP_STATE.close, 1, 1]);
     stage.run(11_000);
     expect(stage.connections()).toEqual([]);
+  });
+
+  test("a template is assured by a connection that was established and is gone before anyone looked", () => {
+    stage.apply([{ ...SERVICES[0]!, persistence: { timeout: seconds(300), netmask: "255.255.255.255" } }]);
+    syn();
+    const record = [...cache.lines.keys()][0]!;
+    cache.saw(record, TCP_STATE.close, tick());
+    cache.changes.push([record, TCP_STATE.established, 1, 1], [record, TCP_STATE.close, 2, 1]);
+    stage.director.bindings.remove(record);
+    expect(stage.connections()).toMatchObject([{ isTemplate: true, state: "ASSURED" }]);
   });
 
   test("packets and bytes in everybody's counters", () => {

@@ -138,8 +138,9 @@ export class CachedFlows {
     } else this.catchUp(record);
   };
 
-  /** The entry is about to go. */
+  /** The entry is about to go: what is still to be told of it matters to its template, and to who observes. */
   withdraw(record: number): void {
+    if (this.#cache?.isCached(record) === true) this.catchUpChanges();
     this.#cache?.withdraw(record);
   }
 
