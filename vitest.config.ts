@@ -2,7 +2,8 @@ import { defineConfig } from "vitest/config";
 
 /**
  * Two projects: `unit` needs nothing but Node; `system` builds network namespaces and needs root.
- * System tests run one file at a time, because they share the machine's two cores and its TUN driver.
+ * System tests mostly wait, for time-outs of the kernel and of their programs, so two files go at a time: each has a laboratory of
+ * its own.
  */
 export default defineConfig({
   test: {
@@ -22,7 +23,6 @@ export default defineConfig({
         test: {
           name: "system",
           include: ["test/system/**/*.test.ts"],
-          fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
