@@ -28,6 +28,15 @@ test("close stops the programs and removes the namespaces", async () => {
   expect(() => left.start(["true"])).toThrow("being closed");
 });
 
+test("close does not wait for what a program left behind with its output", async () => {
+  const laboratory = await Laboratory.create();
+  const host = await laboratory.namespace("host");
+  const script = "trap '' TERM; sleep 1000 & echo begun; wait";
+  await host.start(["bash", "-c", script]).waitFor(/begun/);
+  await laboratory.close();
+  expect(await Laboratory.leftovers()).not.toContain(host.name);
+}, 20_000);
+
 test("the guardian removes everything when the owner is killed", async () => {
   const script = `
     const { Laboratory } = await import("./dist/cli/demo/laboratory.js");

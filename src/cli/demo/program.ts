@@ -142,7 +142,12 @@ export class Program {
   /** Ask it to stop, insist after a while, and wait until it is gone. */
   async stop(): Promise<ProgramEnd> {
     this.kill("SIGTERM");
-    const insist = setTimeout(() => this.kill("SIGKILL"), STOP_PATIENCE_MS);
+    const insist = setTimeout(() => {
+      this.kill("SIGKILL");
+      // What it started itself may live on and hold its output open; the laboratory's guardian ends that.
+      this.#child.stdout?.destroy();
+      this.#child.stderr?.destroy();
+    }, STOP_PATIENCE_MS);
     const end = await this.ended;
     clearTimeout(insist);
     return end;
