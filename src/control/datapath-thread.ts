@@ -1,5 +1,5 @@
 /** The main thread's hold on the datapath thread: typed requests, reports, and word of its end. */
-import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads";
 import { Wake } from "../datapath/tun/wake.ts";
 import type {
   DatapathBeginning,
@@ -63,6 +63,9 @@ export class DatapathThread {
         this.#end = error instanceof Error ? error : new Error(String(error));
       });
       this.#worker.once("exit", (code) => {
+        // The thread's last words may still lie in the port.
+        for (let last = receiveMessageOnPort(port1); last !== undefined; last = receiveMessageOnPort(port1))
+          this.#receive(last.message as DatapathReport);
         this.#end ??= new Error(`the datapath thread ended with code ${code}`);
         for (const { reject } of this.#pending.values())
           reject(new DatapathEndedError("the datapath has ended"));

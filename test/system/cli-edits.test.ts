@@ -76,7 +76,8 @@ async function fetchNames(count: number, port = 80): Promise<string> {
 async function restart(): Promise<void> {
   daemon.kill("SIGTERM");
   await daemon.ended;
-  daemon = await founding.daemon.start(await readFile(founding.daemon.file, "utf8"));
+  const { file, more } = founding.daemon;
+  daemon = await founding.daemon.start((await readFile(file, "utf8")).replace(more, ""));
 }
 
 test("a change by hand acts at once, outlives reload and restart, and goes when it is dropped", async () => {
@@ -171,7 +172,7 @@ test("what vsadm does is by hand, and -C with -R of what was saved leaves no tra
 
 test("settings and defences change while the director runs", async () => {
   const more = "timeouts: { udp: 7s }\nunserved: drop\nipvs: { drop_packet: 1, amemthresh: 2147483647 }\n";
-  await writeFile(founding.daemon.file, configurationText(founding, [web], more));
+  await writeFile(founding.daemon.file, configurationText(founding, [web], more + founding.daemon.more));
   const { stdout } = await vsnat("reload", "--json");
   expect(JSON.parse(stdout)).toMatchObject({ needsRestart: [], settings: ["timeouts", "unserved", "ipvs"] });
   const isInAction = async (): Promise<boolean> => {
