@@ -25,8 +25,8 @@ import { type MemoryPart, ownMemory } from "./memory-part.ts";
 /** Time unit of deadlines: 10 ms, IPVS's own resolution at HZ=100; 32 bits of it wrap after 497 days. */
 export const TICK_MS = 10;
 
-/** Life of an entry that goes when the one it hangs on goes: 31 days, the longest there is; then again. */
-export const BOUND_TICKS = 267_840_000;
+/** Life of an entry that goes when the one it hangs on goes: a tick more than any other may have, 31 days; then again. */
+export const BOUND_TICKS = 267_840_001;
 
 const RECORD_WORDS = 28;
 /** Word offsets inside a record. Addresses are host-order words; IPv4 uses the first of four. */

@@ -259,3 +259,16 @@ test("half-open connections count as active, closing ones and UDP as inactive", 
     [0, 1],
   ]);
 });
+
+test("the longest timeout that may be configured ends too", () => {
+  const longest = seconds(2_678_400);
+  const stage = new Stage(SERVICES, { timeouts: { ...IPVS_TIMEOUTS, udp: longest } });
+  stage.send(udp({ from: `${CLIENT}:1000`, to: `${VIP}:53` }));
+  // In steps of the wheel's turn, as time never jumps on a running director.
+  for (let passed = 0; passed < 2_678_400; passed += 1200) {
+    stage.wait(1_200_000);
+    stage.director.advance(stage.now);
+  }
+  stage.run(1000);
+  expect(stage.connections()).toEqual([]);
+});

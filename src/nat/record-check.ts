@@ -6,13 +6,11 @@
 import { isSameAddress } from "../wire/address.ts";
 import { Protocol } from "../wire/flow.ts";
 import { SCTP_STATES, TCP_STATES } from "./configuration.ts";
-import { ConnectionFlag, type ConnectionTable, TICK_MS } from "./connection-table.ts";
+import { BOUND_TICKS, ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
 import type { Destination } from "./destination.ts";
 import { isEchoProtocol } from "./echo.ts";
 import { CALL_STATE_NAMES } from "./protocol/tunnel-call.ts";
 
-/** Longest life that a configuration gives, 31 days. */
-const TIMEOUT_TICKS_MAX = (2_678_400 * 1000) / TICK_MS;
 const TEMPLATE_STATE_COUNT = 2;
 const OF_TEMPLATES = ConnectionFlag.engine | ConnectionFlag.synchronised;
 /** Of connections that are announced and have not begun; two of the bits mean something else elsewhere. */
@@ -76,8 +74,8 @@ function stateCount(protocol: number): number {
 /** Was it finished (its timeout is set last)? Its deadline may still be that of a longer timeout before. */
 function hasPossibleLife(table: ConnectionTable, record: number, nowTick: number): boolean {
   const timeout = table.timeout(record);
-  const isTimeout = timeout > 0 && timeout <= TIMEOUT_TICKS_MAX;
-  return isTimeout && table.ticksLeft(record, nowTick) <= TIMEOUT_TICKS_MAX;
+  const isTimeout = timeout > 0 && timeout <= BOUND_TICKS;
+  return isTimeout && table.ticksLeft(record, nowTick) <= BOUND_TICKS;
 }
 
 function hasPossibleSource(table: ConnectionTable, record: number): boolean {
