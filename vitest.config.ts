@@ -2,8 +2,7 @@ import { defineConfig } from "vitest/config";
 
 /**
  * Two projects: `unit` needs nothing but Node; `system` builds network namespaces and needs root.
- * System tests mostly wait, for time-outs of the kernel and of their programs, so two files go at a time: each has a laboratory of
- * its own.
+ * System tests run one file at a time: two at a time take half as long, but what one of them times is then up to the other.
  */
 export default defineConfig({
   test: {
@@ -23,6 +22,7 @@ export default defineConfig({
         test: {
           name: "system",
           include: ["test/system/**/*.test.ts"],
+          fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
