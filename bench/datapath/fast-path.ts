@@ -68,7 +68,7 @@ function measure(connectionCount: number, serviceCount: number): string[] {
     const cachedMs = millisecondsOf(() => {
       for (let number = half; number < connectionCount; number++) open(number);
     });
-    for (let number = 0; number < half; number++) cache.install(number, 3, NOW / 10);
+    for (let number = 0; number < half; number++) cache.install(number, 3, NOW / 10, NOW / 10);
     const hits: number[] = [];
     const misses: number[] = [];
     const random = seeded(1);

@@ -55,6 +55,10 @@ export type FastPathStatus =
       readonly state: "on";
       /** Why every packet comes to the director for now. */
       readonly suspendedBy: readonly string[];
+      /** Services whose servers the kernel chooses now. */
+      readonly delegated: number;
+      /** Connections that began there. */
+      readonly begun: number;
     } & FlowCacheStatus);
 
 export interface DatapathStatus {

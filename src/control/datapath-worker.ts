@@ -151,6 +151,7 @@ const HANDLERS: Handlers = {
 };
 
 function takeRequests(now: Milliseconds): void {
+  director.cached.catchUpChanges(); // what is asked about has begun already
   for (let received = receiveMessageOnPort(port); received; received = receiveMessageOnPort(port)) {
     const { id, method, params } = received.message as DatapathRequest;
     try {

@@ -173,9 +173,9 @@ export class DirectorControl {
   }
 
   status(): DirectorStatus {
+    this.#director.cached.catchUpChanges();
     const { connections, services, traffic, verdictCounts, createdCount, masquerade, defence, applications } =
       this.#director;
-    this.#director.cached.catchUpChanges();
     this.#director.cached.count();
     const drops: Partial<Record<DropReason, number>> = {};
     let dropCount = 0;

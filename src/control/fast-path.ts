@@ -54,6 +54,7 @@ export class FastPath {
         },
         // The director's clock is the kernel's.
         originNs: 0,
+        routedAs: device,
         onWarning,
         ...(pinDirectory !== undefined && { pinDirectory }),
       });
@@ -66,7 +67,9 @@ export class FastPath {
 
   get status(): FastPathStatus {
     if (this.#cache === undefined) return this.#whyNot;
-    return { state: "on", suspendedBy: this.#director.cached.suspensions, ...this.#cache.status };
+    const { cached, delegations } = this.#director;
+    const { count: delegated, begunCount: begun } = delegations;
+    return { state: "on", suspendedBy: cached.suspensions, delegated, begun, ...this.#cache.status };
   }
 
   /** What the host looks like now. Flows are forgotten if packets may have to go other ways. */
@@ -78,8 +81,8 @@ export class FastPath {
     if (routing === this.#routing && clientMtuBytes === this.#mtuBytesMax) return;
     this.#routing = routing;
     this.#mtuBytesMax = clientMtuBytes;
-    cache.forgetWays();
     this.#director.cached.flushAll();
+    cache.forgetWays();
   }
 
   /** The director took its connections over: what became of those that were cached while no process was there? */

@@ -28,7 +28,7 @@ class FakeCache implements FlowCache {
   isEnabled = false;
   rules: FlowRules | undefined;
 
-  install(record: number, state: number, seenTick: number): void {
+  install(record: number, state: number, seenTick: number): boolean {
     this.lines.set(record, {
       state,
       seenTick,
@@ -37,6 +37,10 @@ class FakeCache implements FlowCache {
       hasNews: false,
       isCurrent: true,
     });
+    return true;
+  }
+  except(): boolean {
+    return true;
   }
   withdraw(record: number): void {
     this.lines.delete(record);

@@ -9,6 +9,7 @@ import { Protocol } from "../wire/flow.ts";
 import type { ConnectionStates } from "./connection-states.ts";
 import { ConnectionFlag, type ConnectionTable, IN_PACKETS_MAX } from "./connection-table.ts";
 import type { ChangeSink, FlowCache } from "./contracts/flow-cache.ts";
+import type { Delegations } from "./delegations.ts";
 import type { Destination } from "./destination.ts";
 import type { ConnectionObserver } from "./forwarding.ts";
 import type { ServiceBook } from "./service-book.ts";
@@ -21,10 +22,15 @@ const NEEDS_DIRECTOR = ConnectionFlag.proxy | ConnectionFlag.application | Conne
 const NEVER: readonly [number, number] = [0, 0];
 /** Packets of a connection that an observer hears of at a time; where it counts them, it does so modulo less. */
 const OBSERVED_MAX = 1 << 16;
+/** Entries looked at, and put into the cache, by one call of `advance`. */
+const LOOKS_PER_ADVANCE = 4096;
+const PUTS_PER_ADVANCE = 256;
 
 export class CachedFlows {
   /** Packets by verdict, the director's own count. */
   readonly verdictCounts: Float64Array;
+  /** What the cache may decide by itself. */
+  delegations: Delegations | undefined;
   readonly #table: ConnectionTable;
   readonly #services: ServiceBook;
   readonly #states: ConnectionStates;
@@ -35,6 +41,8 @@ export class CachedFlows {
   /** Connections whose changes were entered one by one. */
   readonly #observed: number[] = [];
   readonly #suspensions = new Set<string>();
+  /** Entries with a number below this may belong into the cache and not be there. */
+  #sweepCursor = 0;
 
   constructor(
     table: ConnectionTable,
@@ -51,9 +59,56 @@ export class CachedFlows {
   }
 
   set cache(cache: FlowCache | undefined) {
+    this.delegations?.recall();
     this.#cache = cache;
+    this.#beginSweep();
+    if (this.delegations !== undefined) this.delegations.chooser = cache?.chooser;
     this.rulesChanged();
     cache?.setEnabled(this.#suspensions.size === 0);
+  }
+
+  /** Has the cache every entry that it may have? Only then what it does not know is new. */
+  get isComplete(): boolean {
+    return this.#sweepCursor === 0 && this.#suspensions.size === 0;
+  }
+
+  /** A bounded part of what is to be done besides packets: put entries into the cache that are not there. */
+  advance(): void {
+    const cache = this.#cache;
+    if (cache === undefined) return;
+    if (this.#suspensions.size === 0) this.#sweep(cache);
+    this.delegations?.advance();
+  }
+
+  #beginSweep(): void {
+    this.#sweepCursor = this.#table.highWater;
+  }
+
+  #sweep(cache: FlowCache): void {
+    const table = this.#table;
+    const { nowTick } = this.#states;
+    const end = Math.max(0, this.#sweepCursor - LOOKS_PER_ADVANCE);
+    let puts = PUTS_PER_ADVANCE;
+    while (this.#sweepCursor > end && puts > 0) {
+      const record = this.#sweepCursor - 1;
+      if (table.isLive(record) && !table.isTemplate(record) && !cache.isCurrent(record)) {
+        const destination = this.#services.destination(table.server(record));
+        const seenTick = nowTick - (table.timeout(record) - table.ticksLeft(record, nowTick));
+        if (!this.#put(cache, record, destination, seenTick)) return; // no room: tried again
+        puts--;
+      }
+      this.#sweepCursor = record;
+    }
+  }
+
+  /** An entry of what the cache began. */
+  began(record: number): void {
+    this.#enter(record);
+  }
+
+  /** An entry that is none, of what the cache began. */
+  forget(record: number): void {
+    this.#cache?.withdraw(record);
   }
 
   /** Timeouts or the state table changed. */
@@ -79,8 +134,10 @@ export class CachedFlows {
   /** Let every packet come to the director as long as there is a reason to. What is cached stays. */
   suspend(reason: string, isSuspended: boolean): void {
     if (this.#suspensions.has(reason) === isSuspended) return;
+    this.delegations?.recall();
     if (isSuspended) this.#suspensions.add(reason);
     else this.#suspensions.delete(reason);
+    this.#beginSweep();
     this.#cache?.setEnabled(this.#suspensions.size === 0);
   }
 
@@ -95,8 +152,24 @@ export class CachedFlows {
     if (cache === undefined) return;
     const { nowTick } = this.#states;
     if (cache.isCurrent(record)) cache.tell(record, this.#stateOf(record), nowTick);
-    else if (this.#suspensions.size === 0 && this.#isCacheable(record, destination))
-      cache.install(record, this.#stateOf(record), nowTick);
+    else if (this.#suspensions.size === 0 && !this.#put(cache, record, destination, nowTick)) {
+      this.delegations?.recall();
+      this.#beginSweep();
+    }
+  }
+
+  #put(cache: FlowCache, record: number, destination: Destination, seenTick: number): boolean {
+    return this.#isCacheable(record, destination)
+      ? cache.install(record, this.#stateOf(record), seenTick, this.#states.nowTick)
+      : !this.#isKnowable(record, destination) || cache.except(record);
+  }
+
+  /** Might another packet from a client be of it? What lives for one packet may look like another one. */
+  #isKnowable(record: number, { service }: Destination): boolean {
+    const table = this.#table;
+    const isOfClient = (table.flags(record) & (ConnectionFlag.masquerade | ConnectionFlag.expected)) === 0;
+    const protocol = table.protocol(record);
+    return isOfClient && (protocol === Protocol.tcp || (protocol === Protocol.udp && !service.isOnePacket));
   }
 
   /** Bring an entry up to what the cache saw of it. To be called before its state, time or counts are looked at. */
@@ -152,6 +225,7 @@ export class CachedFlows {
   }
 
   flushAll(): void {
+    this.delegations?.recall();
     for (const destination of this.#services.destinations()) this.flush(destination);
   }
 

@@ -369,6 +369,7 @@ export class ConnectionTable {
    * @param source - number of the address the server sees the client at; 0: its own
    * @param sourcePort - port the server sees the client on
    * @param server - number of its destination
+   * @param lent - a record that was lent for it; -1: none
    * @returns the record, or -1 when the table is full
    */
   insert(
@@ -378,9 +379,11 @@ export class ConnectionTable {
     source: number,
     sourcePort: number,
     server: number,
+    lent = -1,
   ): number {
-    const record = this.#take(server);
+    const record = lent < 0 ? this.lend() : lent;
     if (record < 0) return -1;
+    this.#begin(record, server);
     const { words, family, protocol } = flow;
     this.#write(record, words, words, 4, destination, protocol | (family << 8));
     const at = record * RECORD_WORDS;
@@ -411,8 +414,9 @@ export class ConnectionTable {
     server: number,
     isHidden: boolean,
   ): number {
-    const record = this.#take(server);
+    const record = this.lend();
     if (record < 0) return -1;
+    this.#begin(record, server);
     const kind = protocol | ((family | TEMPLATE) << 8);
     this.#write(record, client, virtual, virtualAt, destination, kind);
     const at = record * RECORD_WORDS;
@@ -444,9 +448,8 @@ export class ConnectionTable {
     if (controller >= 0) this.#records[controller * RECORD_WORDS + CONTROLLED_COUNT]!--;
     this.#disarm(at);
     this.#records[at + KIND] = 0;
-    this.#records[at + NEXT] = this.#header[FREE_AT]!;
-    this.#header[FREE_AT] = record + 1;
     this.#header[COUNT_AT]!--;
+    this.takeBack(record);
   }
 
   /** Restart the entry's timer with its current timeout. */
@@ -695,8 +698,8 @@ export class ConnectionTable {
     this.#records[record * RECORD_WORDS + SEQUENCE] = word;
   }
 
-  /** A free record, counted as used, or -1. */
-  #take(server: number): number {
+  /** A free record that nobody else gets, for an entry to come, with its generation; -1 when the table is full. */
+  lend(): number {
     const header = this.#header;
     const records = this.#records;
     let record = header[FREE_AT]! - 1;
@@ -707,7 +710,20 @@ export class ConnectionTable {
       header[HIGH_WATER_AT] = next + 1;
       record = next;
     }
-    header[COUNT_AT]!++;
+    records[record * RECORD_WORDS + GENERATION]!++;
+    return record;
+  }
+
+  /** A record that was lent, and not used. */
+  takeBack(record: number): void {
+    this.#records[record * RECORD_WORDS + NEXT] = this.#header[FREE_AT]!;
+    this.#header[FREE_AT] = record + 1;
+  }
+
+  /** Count a record as used. */
+  #begin(record: number, server: number): void {
+    this.#header[COUNT_AT]!++;
+    const records = this.#records;
     const at = record * RECORD_WORDS;
     records[at + DEADLINE] = 0;
     records[at + TIMEOUT] = 0;
@@ -716,8 +732,6 @@ export class ConnectionTable {
     records[at + CONTROLLER] = 0;
     records[at + CONTROLLED_COUNT] = 0;
     records[at + SEQUENCE] = 0;
-    records[at + GENERATION]!++;
-    return record;
   }
 
   /** See to it that there is memory for this many records, and for some more. */

@@ -25,6 +25,7 @@ import { ConnectionFlag, ConnectionTable, TICK_MS } from "./connection-table.ts"
 import type { Applications, ApplicationsFactory } from "./contracts/application.ts";
 import type { SchedulerRegistry } from "./contracts/scheduler.ts";
 import { DEFENCE_INTERVAL_MS, Defence } from "./defence.ts";
+import { Delegations } from "./delegations.ts";
 import type { Destination } from "./destination.ts";
 import { DialogueMarks, isShifted } from "./dialogue-marks.ts";
 import { directorMemory } from "./director-memory.ts";
@@ -92,6 +93,7 @@ export class Director {
   readonly applications: Applications | undefined;
   /** What of it a flow cache does, if there is one. */
   readonly cached: CachedFlows;
+  readonly delegations: Delegations;
   /**
    * By verdict code: kinds first, then drop reasons. One for every packet received, and one more for every unfinished
    * datagram that was given up (fragment-timeout, fragments-full), whose fragments were counted as held.
@@ -165,6 +167,12 @@ export class Director {
     this.#forwarding = new Forwarding(connections, this.#states, this.#answers, traffic, hopChange);
     this.cached = new CachedFlows(connections, services, this.#states, traffic, this.verdictCounts);
     this.bindings.cached = this.#forwarding.cached = this.cached;
+    this.delegations = new Delegations(connections, services, this.#dispatcher, this.cached, () => {
+      this.createdCount++;
+    });
+    this.delegations.mayDelegate = () => this.#mayDelegate;
+    this.cached.delegations = this.#dispatcher.delegations = this.delegations;
+    services.onChange = (service) => this.delegations.recall(service);
     services.onRetire = (destination) => this.cached.flush(destination);
     this.#expectations = new Expectations(connections, services, this.sources, this.bindings, this.#states);
     this.#tunnelCalls = new TunnelCalls(connections, services, this.bindings, this.#states);
@@ -276,7 +284,19 @@ export class Director {
     this.#configureCached();
   }
 
+  /** May a flow cache choose servers? What it does not know must be new, and nobody else have a say. */
+  get #mayDelegate(): boolean {
+    return (
+      this.cached.isComplete &&
+      this.#observer === undefined &&
+      !this.#isBackup &&
+      !this.services.hasMarks &&
+      this.#settings.ipvs.drop_packet === 0
+    );
+  }
+
   #configureCached(): void {
+    this.delegations.recall();
     this.cached.suspend("backup_only", this.#leavesClients);
     this.cached.observe(this.#observer, this.#settings.ipvs.sync_threshold);
   }
@@ -316,6 +336,7 @@ export class Director {
     this.#setNow(now);
     const { connections, cached } = this;
     cached.catchUpChanges();
+    cached.advance();
     const lookMax = connections.lookCount + LOOKS_PER_ADVANCE;
     for (;;) {
       const record = connections.nextExpired(this.#nowTick, lookMax - connections.lookCount);
@@ -373,6 +394,7 @@ export class Director {
 
   /** All counters and rates to zero; gauges stay. */
   zero(): void {
+    this.cached.catchUpChanges();
     this.cached.count();
     this.traffic.zero();
     this.services.zero();
@@ -407,8 +429,13 @@ export class Director {
   // TCP, UDP, SCTP
 
   #transport(packet: Packet, flow: Flow): Verdict {
-    const node = this.#findLive(flow);
-    if (node < 0) return this.#unknown(packet, flow);
+    let node = this.#findLive(flow);
+    if (node < 0) {
+      const { begunCount } = this.delegations;
+      this.cached.catchUpChanges();
+      if (this.delegations.begunCount !== begunCount) node = this.#findLive(flow);
+      if (node < 0) return this.#unknown(packet, flow);
+    }
     if (this.#leavesClients && this.#isOfClient(node)) return this.#pass(packet, flow);
     const record = node >> 1;
     // Ports of 0 are what entries have in place of what is not known yet.

@@ -8,6 +8,7 @@ import type { Packet } from "../wire/packet.ts";
 import type { Bindings } from "./bindings.ts";
 import { ConnectionFlag, type ConnectionTable } from "./connection-table.ts";
 import type { Applications } from "./contracts/application.ts";
+import type { Delegations } from "./delegations.ts";
 import type { Destination } from "./destination.ts";
 import type { ServiceBook } from "./service-book.ts";
 import { NO_POOL, type SourceAddresses } from "./source-addresses.ts";
@@ -38,6 +39,8 @@ export class Dispatcher {
   /** Connections that got another source port towards the server, because two looked alike there. */
   portChangedCount = 0;
   applications: Applications | undefined;
+  /** Services for which a flow cache chooses as well. */
+  delegations: Delegations | undefined;
   readonly #table: ConnectionTable;
   readonly #services: ServiceBook;
   readonly #sources: SourceAddresses;
@@ -73,7 +76,10 @@ export class Dispatcher {
       return this.#persistent(packet, flow, service, isOfPort, replaced, nowTick);
     if (!isOfPort) return Refusal.notServed;
     // The scheduler still sees the old connection counted, as in IPVS, where its timer fires a moment later.
-    const destination = service.scheduler.pick(service.destinations, flow);
+    const destination =
+      this.delegations === undefined
+        ? service.scheduler.pick(service.destinations, flow)
+        : this.delegations.pick(service, flow);
     if (destination === undefined) return Refusal.noDestination;
     const port = destination.port === 0 ? flow.destinationPort : destination.port;
     return this.#connect(flow, service, destination, port, -1, replaced);
@@ -110,6 +116,19 @@ export class Dispatcher {
     const record = table.insert(peer, words, flow.sourcePort, 0, peer.sourcePort, destination.number);
     if (record < 0) return Refusal.tableFull;
     this.#bind(record, destination, 0, template);
+    return record;
+  }
+
+  /**
+   * A connection that a flow cache made.
+   * @param lent - the record it was lent for that; -1: another one
+   * @returns the record of the new entry, without a timer, or a refusal
+   */
+  enter(flow: Flow, destination: Destination, port: number, lent: number): number {
+    const { words, number } = destination;
+    const record = this.#table.insert(flow, words, port, 0, flow.sourcePort, number, lent);
+    if (record < 0) return Refusal.tableFull;
+    this.#bind(record, destination, 0, -1);
     return record;
   }
 
@@ -155,7 +174,10 @@ export class Dispatcher {
     } else if (!this.#chooseSource(flow, service, destination, port)) return Refusal.noSource;
     const { number, port: sourcePort } = found;
     if (number === 0 && sourcePort !== flow.sourcePort) this.portChangedCount++;
-    const record = table.insert(flow, destination.words, port, number, sourcePort, destination.number);
+    const { words } = destination;
+    let record = table.insert(flow, words, port, number, sourcePort, destination.number);
+    if (record < 0 && this.delegations?.takeBackRecords() === true)
+      record = table.insert(flow, words, port, number, sourcePort, destination.number);
     if (record < 0) return Refusal.tableFull;
     this.#bind(record, destination, number, template);
     if (service.hasProxyHeader && flow.protocol === Protocol.tcp)

@@ -36,6 +36,8 @@ export type SchedulerLoan = Omit<SchedulerContext, "flags">;
 export class ServiceBook implements PortReservation {
   /** Told of destinations that are about to be removed, their connections and counters still as they were. */
   onRetire: ((destination: Destination) => void) | undefined;
+  /** Told of a service that is about to change, its scheduler not yet; of all of them: undefined. */
+  onChange: ((service?: VirtualService) => void) | undefined;
   readonly #schedulers: SchedulerRegistry;
   readonly #context: SchedulerLoan;
   readonly #sources: SourceAddresses;
@@ -51,6 +53,7 @@ export class ServiceBook implements PortReservation {
   readonly #restoredRules = new Map<number, Destination>();
   /** Services with a persistence engine, mark services apart: only for them are servers' own packets looked at. */
   #engineCount = 0;
+  #hasMarks = false;
 
   /**
    * @param context - what the director lends to its schedulers
@@ -87,7 +90,14 @@ export class ServiceBook implements PortReservation {
 
   /** Packets that the rules fit get marks from now on, and their destinations are virtual addresses. */
   setMarks(rules: readonly MarkRule[]): void {
+    this.onChange?.();
+    this.#hasMarks = rules.length > 0;
     this.#table.marks = new MarkRules(rules);
+  }
+
+  /** Might a packet be another service's than its address and port say? */
+  get hasMarks(): boolean {
+    return this.#hasMarks;
   }
 
   /** Has a service this port of a source address? Then no connection outwards may use it. */
@@ -132,6 +142,11 @@ export class ServiceBook implements PortReservation {
     return this.#destinations[number]!;
   }
 
+  /** Likewise, if there is one. */
+  findNumber(number: number): Destination | undefined {
+    return this.#destinations[number];
+  }
+
   /** Every destination alive, removed ones with connections included. For a census. */
   *destinations(): Generator<Destination> {
     for (const destination of this.#destinations) if (destination !== undefined) yield destination;
@@ -151,6 +166,7 @@ export class ServiceBook implements PortReservation {
     const service = new VirtualService(attributes, scheduler);
     service.describe(attributes, this.holdSources(attributes.fullNat?.sources ?? []));
     this.#services.push(service);
+    this.onChange?.(service);
     this.#table.add(service);
     this.#countEngines();
     return service;
@@ -160,6 +176,7 @@ export class ServiceBook implements PortReservation {
   editService(service: VirtualService, { destinations: _, ...attributes }: ServiceConfig): void {
     const { scheduler, schedulerFlags = [] } = attributes;
     const { schedulerFlags: flagsBefore = [] } = service.attributes;
+    this.onChange?.(service);
     if (service.scheduler.name !== scheduler || !isSameSet(flagsBefore, schedulerFlags))
       this.#changeScheduler(service, scheduler, schedulerFlags);
     const sources = this.holdSources(attributes.fullNat?.sources ?? []);
@@ -182,6 +199,7 @@ export class ServiceBook implements PortReservation {
 
   /** Connections of its destinations stay. */
   removeService(service: VirtualService): void {
+    this.onChange?.(service);
     service.isRemoved = true;
     for (const destination of service.destinations.splice(0)) this.#retire(destination);
     service.scheduler.close?.();
@@ -242,6 +260,7 @@ export class ServiceBook implements PortReservation {
       throw new RangeError(`Cannot add destination ${name}: expected an IPv${service.family} address`);
     if (this.findDestination(service, config) !== undefined)
       throw new RangeError(`Cannot add destination ${name}: it exists`);
+    this.onChange?.(service);
     const destination = this.#revive(service, config) ?? this.#create(service, config, address.words);
     this.#directory?.write(destination, 0);
     service.destinations.unshift(destination);
@@ -259,6 +278,7 @@ export class ServiceBook implements PortReservation {
   /** @returns false if nothing differed. */
   editDestination(service: VirtualService, destination: Destination, config: DestinationConfig): boolean {
     if (!destination.edit(config)) return false;
+    this.onChange?.(service);
     service.scheduler.changed?.("edited", service.destinations, service.destinations.indexOf(destination));
     return true;
   }
@@ -318,6 +338,7 @@ export class ServiceBook implements PortReservation {
 
   /** Its connections stay; it is forgotten with the last of them. */
   removeDestination(service: VirtualService, destination: Destination): void {
+    this.onChange?.(service);
     const index = service.destinations.indexOf(destination);
     service.destinations.splice(index, 1);
     service.scheduler.changed?.("removed", service.destinations, index);

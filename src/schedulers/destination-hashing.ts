@@ -12,6 +12,7 @@ const BUCKET_BITS = 8;
 
 export const destinationHashing = (): Scheduler => ({
   name: "dh",
+  position: 0, // one virtual address has one pick
   // Bucket k belongs to element k modulo n of the list: there is nothing to store.
   pick(destinations, flow) {
     if (destinations.length === 0) return undefined;

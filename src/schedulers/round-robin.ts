@@ -7,6 +7,12 @@ export const roundRobin = (): Scheduler => {
   let last = -1;
   return {
     name: "rr",
+    get position() {
+      return last;
+    },
+    set position(position) {
+      last = position;
+    },
     pick(destinations) {
       const count = destinations.length;
       for (let step = 1; step <= count; step++) {

@@ -27,25 +27,33 @@ export const sourceHashing = ({ flags }: Pick<SchedulerContext, "flags">): Sched
   const home = (flow: Flow): number =>
     hash32((foldAddress(flow.words, 0) + (isPortHashed ? flow.sourcePort : 0)) | 0, BUCKET_BITS);
 
+  /** Index in the list, -1: nobody. */
+  const pickOf = (destinations: readonly Destination[], bucket: number): number => {
+    if (isStale) {
+      fill(buckets, destinations);
+      isStale = false;
+    }
+    const index = buckets[bucket]!;
+    if (isEligible(destinations[index]!)) return index;
+    if (!isFallingBack || !isAnyEligible(destinations)) return -1;
+    // The kernel's search adds the hash to offsets that begin with the hash.
+    for (let step = 0; step < BUCKET_COUNT; step++) {
+      const other = buckets[(2 * bucket + step) % BUCKET_COUNT]!;
+      if (isEligible(destinations[other]!)) return other;
+    }
+    return -1;
+  };
+
   return {
     name: "sh",
+    isPortHashed,
     pick(destinations, flow) {
-      if (destinations.length === 0) return undefined;
-      if (isStale) {
-        fill(buckets, destinations);
-        isStale = false;
-      }
-      const bucket = home(flow);
-      const destination = destinations[buckets[bucket]!]!;
-      if (isEligible(destination)) return destination;
-      if (!isFallingBack || !isAnyEligible(destinations)) return undefined;
-      // The kernel's search adds the hash to offsets that begin with the hash.
-      for (let step = 0; step < BUCKET_COUNT; step++) {
-        const other = destinations[buckets[(2 * bucket + step) % BUCKET_COUNT]!]!;
-        if (isEligible(other)) return other;
-      }
-      return undefined;
+      return destinations.length === 0 ? undefined : destinations[pickOf(destinations, home(flow))];
     },
+    buckets: (destinations) =>
+      Int32Array.from({ length: BUCKET_COUNT }, (_, bucket) =>
+        destinations.length === 0 ? -1 : pickOf(destinations, bucket),
+      ),
     // Filled at the next pick, so that a hundred servers added one by one cost one filling.
     changed() {
       isStale = true;

@@ -12,6 +12,8 @@ import type { Destination } from "../nat/destination.ts";
 import { greatestCommonDivisor } from "./selection.ts";
 
 const HEAD = -1;
+/** Destinations of a service at most; a level times this is still a whole number. */
+const LIST_MAX = 1 << 20;
 
 export const weightedRoundRobin = (): Scheduler => {
   let current = HEAD;
@@ -21,6 +23,14 @@ export const weightedRoundRobin = (): Scheduler => {
 
   return {
     name: "wrr",
+    // A level is below 2^31, a list no longer than a few thousand.
+    get position() {
+      return level * LIST_MAX + current + 1;
+    },
+    set position(position) {
+      current = (position % LIST_MAX) - 1;
+      level = Math.floor(position / LIST_MAX);
+    },
     pick(destinations) {
       if (topLevel === 0) return undefined;
       const start = current;

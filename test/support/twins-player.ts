@@ -26,12 +26,17 @@ export class TwinsPlayer {
   /** Time that has passed, ms. */
   elapsedMs = 0;
   readonly #random: () => number;
+  /** Services are such that the kernel may choose for them, mostly. */
+  readonly #isChoosing: boolean;
   /** What servers and clients received last, to be answered. */
   readonly #received: { from: string; to: string; isTcp: boolean }[] = [];
 
-  constructor(seed: number) {
+  /** @param routedAs - an interface: servers are chosen in the kernel */
+  constructor(seed: number, routedAs = 0) {
     this.#random = seededRandom(seed);
-    this.twins = new Twins([], { connectionsMax: 64, repliesPerSecondMax: 20 }, seed + 1);
+    this.#isChoosing = routedAs !== 0;
+    const options = { connectionsMax: routedAs === 0 ? 64 : 256, repliesPerSecondMax: 20 };
+    this.twins = new Twins([], options, seed + 1, undefined, routedAs);
     this.#configure();
   }
 
@@ -57,7 +62,7 @@ export class TwinsPlayer {
     const family = this.of([4, 6] as const);
     const isTcp = this.below(3) > 0;
     let ends = {
-      from: end(this.of(CLIENTS[family]), 1000 + this.below(3)),
+      from: end(this.of(CLIENTS[family]), 1000 + this.below(this.#isChoosing ? 30 : 3)),
       to: end(VIPS[family], 80),
       isTcp,
     };
@@ -67,7 +72,20 @@ export class TwinsPlayer {
       const { from, to, isTcp: wasTcp } = this.of(this.#received);
       ends = { from: to, to: from, isTcp: wasTcp };
     }
-    const flags = this.of(["S", "A", "A", "A", "PA", "SA", "FA", "RA", "R", "", "SR"]);
+    const flags = this.of([
+      ...(this.#isChoosing ? ["S", "S", "S"] : []),
+      "S",
+      "A",
+      "A",
+      "A",
+      "PA",
+      "SA",
+      "FA",
+      "RA",
+      "R",
+      "",
+      "SR",
+    ]);
     const fields = {
       ...ends,
       payload: bytes(this.of([0, 0, 1, 5, 100])),
@@ -122,7 +140,13 @@ export class TwinsPlayer {
       expire_nodest_conn: flag(),
       conn_reuse_mode: this.of([0, 1]),
     };
-    const settings = { ...IPVS_SETTINGS, connectionsMax: 64, repliesPerSecondMax: 20, removal, ipvs };
+    const settings = {
+      ...IPVS_SETTINGS,
+      connectionsMax: this.#isChoosing ? 256 : 64,
+      repliesPerSecondMax: 20,
+      removal,
+      ipvs,
+    };
     const masquerade = ([4, 6] as const).flatMap((family) =>
       this.below(4) === 0 ? [] : [{ from: [BEHIND[family]], sources: [POOLS[family]] }],
     );
@@ -137,16 +161,23 @@ export class TwinsPlayer {
   }
 
   #service(family: Family, protocol: "tcp" | "udp"): ServiceConfig {
-    const has = (): boolean => this.below(3) === 0;
+    const has = (): boolean => this.below(this.#isChoosing ? 12 : 3) === 0;
     const servers = SERVERS[family]
       .filter(() => this.below(6) > 0)
-      .map((address) => destination(address, this.of([0, 8000]), this.of([0, 1, 2]), this.of([0, 0, 3])));
+      .map((address) =>
+        destination(
+          address,
+          this.of([0, 8000]),
+          this.of([0, 1, 2]),
+          this.of(this.#isChoosing ? [0, 0, 0, 0, 3] : [0, 0, 3]),
+        ),
+      );
     return {
       ...service(
         protocol,
         VIPS[family],
         this.of([80, 80, 0]),
-        this.of(["rr", "wrr", "lc", "wlc"]),
+        this.of(this.#isChoosing ? ["rr", "wrr", "sh", "dh", "wlc"] : ["rr", "wrr", "lc", "wlc"]),
         ...servers,
       ),
       ...(has() && {

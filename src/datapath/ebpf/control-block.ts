@@ -32,6 +32,11 @@ export class ControlBlock {
     Atomics.store(this.#words, Control.at.isEnabled / 4, isEnabled ? 1 : 0);
   }
 
+  /** Interface whose packets are routed as the director's are; 0: no servers are chosen. */
+  set routedAs(device: number) {
+    Atomics.store(this.#words, Control.at.routedAs / 4, device);
+  }
+
   /** A packet in so many is audited, a power of two; 0: none. */
   set auditedShare(oneIn: number) {
     this.#words[Control.at.auditMask / 4] = oneIn === 0 ? -1 : oneIn - 1;

@@ -6,11 +6,18 @@
  * director as they would without it.
  */
 import type { ConnectionTable } from "../../nat/connection-table.ts";
-import type { ChangeSink, FlowCache, FlowRules, TrafficSink } from "../../nat/contracts/flow-cache.ts";
-import { Protocol } from "../../wire/flow.ts";
+import type {
+  BeginningSink,
+  ChangeSink,
+  FlowCache,
+  FlowRules,
+  TrafficSink,
+} from "../../nat/contracts/flow-cache.ts";
+import { Flow, Protocol } from "../../wire/flow.ts";
 import { errnoName, SystemCallError } from "../tun/system-call.ts";
 import { assemble } from "./asm/assembler.ts";
 import { Auditor, type Mismatch } from "./audit.ts";
+import { Choices } from "./choices.ts";
 import { ConnectionLines } from "./connection-lines.ts";
 import { ControlBlock } from "./control-block.ts";
 import { FlowWriter } from "./flow-writer.ts";
@@ -18,13 +25,13 @@ import { BpfProgram, TcxLink } from "./kernel/bpf.ts";
 import { probeFeatures } from "./kernel/features.ts";
 import { Pins } from "./kernel/pins.ts";
 import { Ring } from "./kernel/ring.ts";
-import { Count, flowClass, flowClassName, News, NewsKind } from "./maps/layout.ts";
+import { Born, Count, flowClass, flowClassName, News, NewsKind } from "./maps/layout.ts";
 import { closeMaps, createMaps, descriptorsOf, type FlowMaps, serversMax } from "./maps/maps.ts";
 import { fastPath } from "./program/fast-path.ts";
 import { type FindWay, Ways } from "./way.ts";
 
-/** Not "GPL": nothing the program calls asks for it. */
-const LICENSE = "MIT";
+/** As the project, and GPL for the kernel, which does not let others look at its routing (bpf_fib_lookup). */
+const LICENSE = "Dual MIT/GPL";
 /** A packet in so many is audited. */
 const AUDITED_ONE_IN = 4096;
 /** Longest pause for memory that is nearly used up, before inserting is tried again. */
@@ -35,6 +42,8 @@ export interface FlowCacheOptions {
   readonly findWay: FindWay;
   /** What CLOCK_MONOTONIC shows at the director's zero, nanoseconds. */
   readonly originNs: number;
+  /** The interface whose packets the kernel routes as what the director writes; default: servers are not chosen here. */
+  readonly routedAs?: number;
   /** A packet in so many is audited, a power of two; 0: none. */
   readonly auditedOneIn?: number;
   /** Where program and flows are kept for the next process, and where those of the one before are; default: nowhere. */
@@ -46,6 +55,8 @@ export interface FlowCacheOptions {
 export interface FlowCacheStatus {
   /** Connections that are cached now. */
   readonly connections: number;
+  /** Connections that it knows and leaves to the director. */
+  readonly excepted: number;
   /** Interfaces whose packets it sees, by number. */
   readonly devices: readonly number[];
   readonly audited: number;
@@ -63,11 +74,14 @@ interface Predecessor {
   readonly lines: ConnectionLines;
   /** Its lines. */
   readonly capacity: number;
+  /** News that it did not come to. */
+  readonly ring: Ring | undefined;
 }
 
 export class EbpfFlowCache implements FlowCache {
   readonly maps: FlowMaps;
   readonly program: BpfProgram;
+  readonly chooser: Choices | undefined;
   readonly #options: FlowCacheOptions;
   readonly #table: ConnectionTable;
   readonly #control: ControlBlock;
@@ -88,7 +102,12 @@ export class EbpfFlowCache implements FlowCache {
   readonly #pins: Pins | undefined;
   /** What connections came to while no process was there. */
   #predecessor: Predecessor | undefined;
+  readonly #flow = new Flow();
+  readonly #destination = new Int32Array(4);
   #connectionCount = 0;
+  /** Which records are of connections that are known and not repeated: 1; others 0. */
+  readonly #excepted: Uint8Array;
+  #exceptedCount = 0;
   #refusedCount = 0;
   #withoutWayCount = 0;
   #refusedUntilTick = 0;
@@ -99,23 +118,26 @@ export class EbpfFlowCache implements FlowCache {
 
   /** @throws SystemCallError, ProgramRefusedError: there is no fast path here, for this reason */
   constructor(options: FlowCacheOptions) {
-    const { table, findWay, originNs, auditedOneIn = AUDITED_ONE_IN } = options;
+    const { table, findWay, originNs, routedAs = 0, auditedOneIn = AUDITED_ONE_IN } = options;
     const { processorCount, hasIpv6Checksums } = probeFeatures();
     this.#options = options;
     this.#table = table;
+    this.#excepted = new Uint8Array(table.capacity);
     this.#processorCount = processorCount;
     this.#serversMax = serversMax(processorCount);
     this.maps = createMaps({ capacity: table.capacity, processorCount });
     try {
       const program = fastPath({ processorCount, hasIpv6Flag: hasIpv6Checksums });
       this.program = BpfProgram.load("vsnat", assemble(program, descriptorsOf(this.maps)), LICENSE);
-      const { connections, control, epochs, flows, news, servers, ways } = this.maps;
+      const { connections, control, epochs, flows, hops, news, servers, ways } = this.maps;
       this.#control = new ControlBlock(control.memory);
       this.#control.auditedShare = auditedOneIn;
       this.#lines = new ConnectionLines(connections.memory, originNs);
       this.#writer = new FlowWriter(table, flows);
-      this.#ways = new Ways(ways, findWay);
+      this.#ways = new Ways(ways, hops, findWay);
       this.#ring = new Ring(news);
+      this.#control.routedAs = routedAs;
+      if (routedAs !== 0) this.chooser = new Choices(this.maps, this.#ways, this.#lines, this.#serversMax);
       this.#epochs = new Int32Array(epochs.memory);
       this.#counts = new BigUint64Array(servers.memory);
       this.#countWords = new Int32Array(servers.memory);
@@ -138,14 +160,17 @@ export class EbpfFlowCache implements FlowCache {
     try {
       const pins = new Pins(directory);
       for (const link of pins.links()) this.#takeLink(link);
-      const before = pins.connections();
+      const before = pins.map("connections");
+      const news = pins.map("news");
       if (before !== undefined) {
         const lines = new ConnectionLines(before.memory, this.#options.originNs);
-        this.#predecessor = { lines, capacity: before.shape.entriesMax };
+        const ring = news && new Ring(news);
+        this.#predecessor = { lines, capacity: before.shape.entriesMax, ring };
         before.close(); // its memory stays mapped
+        news?.close();
       }
       pins.clear();
-      pins.keepConnections(this.maps.connections);
+      pins.keepMaps(this.maps);
       for (const [device, link] of this.#links) pins.keepLink(link, device);
       return pins;
     } catch (error) {
@@ -174,7 +199,21 @@ export class EbpfFlowCache implements FlowCache {
    * @returns connections entered
    */
   inherit(enter: (record: number, state: number, seenTick: number, inPackets: number) => void): number {
-    const { lines, capacity } = this.#predecessor ?? { lines: undefined, capacity: 0 };
+    const { lines, capacity, ring } = this.#predecessor ?? { lines: undefined, capacity: 0, ring: undefined };
+    // Connections that began while nobody looked have lines of their own there, but no entry yet.
+    ring?.drain((data, at) => {
+      const line = data.getUint32(at + Born.at.record, true);
+      const isBorn = data.getUint32(at, true) === NewsKind.born;
+      if (
+        !isBorn ||
+        line >= capacity ||
+        lines?.generation(line) !== data.getInt32(at + Born.at.generation, true)
+      )
+        return;
+      const record = this.#announce(data, at, -1, this.chooser?.onBegan);
+      if (record >= 0)
+        enter(record, lines.takeState(line), lines.takeSeenTick(line), lines.takeInPackets(line));
+    });
     const end = Math.min(capacity, this.#table.highWater);
     let count = 0;
     for (let record = 0; record < end && lines !== undefined; record++) {
@@ -220,6 +259,7 @@ export class EbpfFlowCache implements FlowCache {
     const off = this.#control.classesOff;
     return {
       connections: this.#connectionCount,
+      excepted: this.#exceptedCount,
       devices: [...this.#links.keys()],
       audited: this.#auditor.auditedCount,
       mismatches: this.#mismatchCount,
@@ -254,12 +294,12 @@ export class EbpfFlowCache implements FlowCache {
 
   // FlowCache
 
-  install(record: number, state: number, nowTick: number): void {
+  install(record: number, state: number, seenTick: number, nowTick: number): boolean {
     const table = this.#table;
     const server = table.server(record);
     if (server >= this.#serversMax || nowTick < this.#refusedUntilTick) {
       this.#refusedCount++;
-      return;
+      return server >= this.#serversMax && this.except(record);
     }
     const family = table.family(record) as 4 | 6;
     const { words } = table;
@@ -268,25 +308,50 @@ export class EbpfFlowCache implements FlowCache {
     const toClient = this.#ways.to(family, words, client, words, table.virtualAt(record));
     if (toServer < 0 || toClient < 0) {
       this.#withoutWayCount++;
-      return;
+      return this.except(record);
     }
     const epoch = this.#epochs[server * 2]!;
     const wasCached = this.isCached(record);
     this.#lines.begin(record, table.generation(record), epoch, table.inPackets(record));
-    this.#lines.tell(record, state, nowTick);
+    this.#lines.tell(record, state, seenTick);
     const result = this.#writer.put(record, epoch, toServer, toClient);
     if (result < 0) {
       this.#lines.end(record);
-      if (wasCached) this.#connectionCount--;
+      if (wasCached) this.#uncount(record);
       this.#refuse(-result, nowTick);
-    } else if (!wasCached) this.#connectionCount++;
+      return false;
+    }
+    if (wasCached) this.#uncount(record);
+    this.#connectionCount++;
+    return true;
+  }
+
+  except(record: number): boolean {
+    // Only who chooses could take it for new.
+    if (this.chooser === undefined || this.isCached(record)) return true;
+    const table = this.#table;
+    const stale = (this.#epochs[table.server(record) * 2] ?? 0) - 1;
+    this.#lines.begin(record, table.generation(record), stale, table.inPackets(record));
+    if (this.#writer.put(record, stale, 0, 0) < 0) {
+      this.#lines.end(record);
+      return false;
+    }
+    this.#excepted[record] = 1;
+    this.#exceptedCount++;
+    return true;
+  }
+
+  #uncount(record: number): void {
+    if (this.#excepted[record] === 1) this.#exceptedCount--;
+    else this.#connectionCount--;
+    this.#excepted[record] = 0;
   }
 
   withdraw(record: number): void {
     if (this.#lines.generation(record) === 0) return;
     this.#lines.end(record);
     this.#writer.takeOut(record);
-    this.#connectionCount--;
+    this.#uncount(record);
   }
 
   flushServer(number: number): void {
@@ -332,7 +397,8 @@ export class EbpfFlowCache implements FlowCache {
     this.#lostNewsSeen = lostNewsCount;
     const { highWater } = this.#table;
     for (let record = 0; record < highWater; record++)
-      if (this.isCached(record)) changed(record, this.#lines.state(record), 0, 0);
+      if (this.#table.isLive(record) && this.isCached(record))
+        changed(record, this.#lines.state(record), 0, 0);
   }
 
   takeCounts(number: number, add: TrafficSink): void {
@@ -379,13 +445,24 @@ export class EbpfFlowCache implements FlowCache {
   }
 
   readonly #takeNews = (data: DataView, at: number): void => {
-    if (data.getUint32(at, true) === NewsKind.audit) {
+    const kind = data.getUint32(at, true);
+    if (kind === NewsKind.audit) {
       const mismatch = this.#auditor.judge(data, at);
       if (mismatch !== undefined) this.#disagree(mismatch);
       return;
     }
     const record = data.getUint32(at + News.at.record, true);
     const generation = data.getInt32(at + News.at.generation, true);
+    if (kind === NewsKind.returned) {
+      this.#lines.end(record);
+      this.chooser?.onReturned(record, data.getInt32(at + Born.at.server, true));
+      return;
+    }
+    if (kind === NewsKind.born) {
+      this.#connectionCount++;
+      this.#announce(data, at, record, this.chooser?.onBegan);
+      return;
+    }
     if (this.#lines.generation(record) === generation && this.isCached(record))
       this.#changed(
         record,
@@ -394,6 +471,22 @@ export class EbpfFlowCache implements FlowCache {
         data.getUint32(at + News.at.isIn, true),
       );
   };
+
+  /** @param at - of a Born */
+  #announce(data: DataView, at: number, record: number, tell: BeginningSink | undefined): number {
+    const flow = this.#flow;
+    flow.family = data.getUint8(at + Born.at.family) as 4 | 6;
+    flow.protocol = data.getUint8(at + Born.at.protocol);
+    for (let word = 0; word < 4; word++) {
+      flow.words[word] = data.getInt32(at + Born.at.client + word * 4);
+      flow.words[4 + word] = data.getInt32(at + Born.at.virtual + word * 4);
+      this.#destination[word] = data.getInt32(at + Born.at.destination + word * 4);
+    }
+    flow.sourcePort = data.getUint16(at + Born.at.clientPort);
+    flow.destinationPort = data.getUint16(at + Born.at.virtualPort);
+    const port = data.getUint16(at + Born.at.destinationPort);
+    return tell?.(record, data.getUint32(at + Born.at.server, true), flow, this.#destination, port) ?? -1;
+  }
 
   #disagree({ record, direction, before, kernel, director }: Mismatch): void {
     const family = this.#table.family(record) as 4 | 6;

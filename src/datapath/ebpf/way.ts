@@ -1,6 +1,7 @@
 /** Where packets leave, and who knows: the kernel's routing, asked once for an address and remembered here. */
+import { addressOf } from "../tun/system-call.ts";
 import type { BpfMap } from "./kernel/bpf.ts";
-import { Way } from "./maps/layout.ts";
+import { HopKey, Way } from "./maps/layout.ts";
 import { WAYS_MAX } from "./maps/maps.ts";
 
 /** How the host would route a packet that the director wrote. */
@@ -29,20 +30,29 @@ export type FindWay = (
 const NO_WAY = -1;
 /** Addresses whose way is remembered. */
 const REMEMBERED_MAX = 65_536;
+const HOP_VALUE_AT = 64;
 const AF_INET = 2;
 const AF_INET6 = 10;
 
 export class Ways {
   readonly #find: FindWay;
   readonly #map: DataView;
+  readonly #hops: BpfMap;
+  /** Key and value of a hop. */
+  readonly #hop = new Uint8Array(HOP_VALUE_AT + 4);
+  /** Hops that are in the map, by what they are, with the MTU of their way. */
+  readonly #hopMtus = new Map<string, number>();
   /** Ways by what they are; a way's place in the map is its number. */
   readonly #numbers = new Map<string, number>();
   readonly #remembered4 = new Map<number, number>();
   readonly #remembered6 = new Map<string, number>();
 
-  constructor(map: BpfMap, find: FindWay) {
+  constructor(map: BpfMap, hops: BpfMap, find: FindWay) {
     this.#find = find;
     this.#map = new DataView(map.memory);
+    this.#hops = hops;
+    const at = addressOf(this.#hop);
+    hops.aim(at, at + HOP_VALUE_AT);
   }
 
   /** Number of the way to this address, or -1: none that the fast path could take. */
@@ -66,6 +76,11 @@ export class Ways {
 
   /** Routes changed. No flow may use a way any more that was found before. */
   forget(): void {
+    for (const key of this.#hopMtus.keys()) {
+      this.#hop.set(Buffer.from(key, "latin1"));
+      this.#hops.delete();
+    }
+    this.#hopMtus.clear();
     this.#numbers.clear();
     this.#remembered4.clear();
     this.#remembered6.clear();
@@ -82,17 +97,33 @@ export class Ways {
     if (number >= WAYS_MAX) return NO_WAY;
     this.#numbers.set(key, number);
     this.#write(number, way);
+    this.#writeHop(number, way);
     return number;
+  }
+
+  /** By its neighbour a way is found that the program asks for itself; of two of different MTUs the smaller. */
+  #writeHop(number: number, { device, mtuBytes, gateway }: WayOut): void {
+    const view = new DataView(this.#hop.buffer);
+    this.#hop.fill(0);
+    view.setUint32(HopKey.at.device, device, true);
+    view.setUint32(HopKey.at.family, familyOf(gateway), true);
+    if (gateway !== undefined) this.#hop.set(gateway, HopKey.at.gateway);
+    view.setUint32(HOP_VALUE_AT, number, true);
+    const key = Buffer.from(this.#hop.subarray(0, HopKey.bytes)).toString("latin1");
+    if ((this.#hopMtus.get(key) ?? Number.POSITIVE_INFINITY) <= mtuBytes) return;
+    if (this.#hops.update() >= 0) this.#hopMtus.set(key, mtuBytes);
   }
 
   #write(number: number, { device, mtuBytes, gateway }: WayOut): void {
     const at = number * Way.bytes;
     this.#map.setUint32(at + Way.at.device, device, true);
     this.#map.setUint32(at + Way.at.mtuBytes, mtuBytes, true);
-    const family = gateway === undefined ? 0 : gateway.length === 4 ? AF_INET : AF_INET6;
-    this.#map.setUint32(at + Way.at.gatewayFamily, family, true);
+    this.#map.setUint32(at + Way.at.gatewayFamily, familyOf(gateway), true);
     gateway?.forEach((byte, index) => {
       this.#map.setUint8(at + Way.at.gateway + index, byte);
     });
   }
 }
+
+const familyOf = (gateway: Uint8Array | undefined): number =>
+  gateway === undefined ? 0 : gateway.length === 4 ? AF_INET : AF_INET6;

@@ -3,13 +3,24 @@
  * without asking it (the eBPF fast path). Everything works without one; with one, packets of a cached connection are only
  * seen here afterwards, as its state, the time of its last packet, and counters.
  */
+import type { Flow } from "../../wire/flow.ts";
+
 export interface FlowCache {
+  /** It can choose servers for new connections by itself. */
+  readonly chooser?: ServerChooser | undefined;
   /**
-   * Repeat for this connection, whose last packet came just now, what was decided. It may decline: no way out that it can
-   * use, no room.
+   * Repeat for this connection what was decided. It may decline: no way out that it can use, no room.
    * @param state - as `state` gives it back
+   * @param seenTick - of its last packet
+   * @returns false when there was no room: a packet of it might be taken for the beginning of another
    */
-  install(record: number, state: number, nowTick: number): void;
+  install(record: number, state: number, seenTick: number, nowTick: number): boolean;
+  /**
+   * A connection that is not to be repeated, or could not be: its packets are known all the same, so that none of them is
+   * taken for the beginning of another. Nothing for one that is cached, or known so already.
+   * @returns false when there was no room
+   */
+  except(record: number): boolean;
   /** Forget this connection, before its entry is removed. Nothing for one that is not cached. */
   withdraw(record: number): void;
   /** Forget every connection of this destination at once. @param number - the destination's */
@@ -48,6 +59,66 @@ export interface FlowCache {
   setEnabled(isEnabled: boolean): void;
   /** How long idle connections live and which state table TCP follows. In ticks, by state code. */
   setRules(rules: FlowRules): void;
+}
+
+/**
+ * A cache that makes connections: with picks that a scheduler made ahead, in records that the director lent. It is told
+ * what begins, in time: `takeChanges` first hands over what began.
+ */
+export interface ServerChooser {
+  /** Choose for this service from now on. @returns a number for it, or -1: it declines */
+  begin(delegation: Delegation): number;
+  /** No longer. @returns picks of a sequence that were taken, modulo 2^32 */
+  end(choice: number): number;
+  /** The next pick of a sequence, for a connection that the director makes itself. @returns how many were taken before */
+  takePick(choice: number): number;
+  /** Records lent and not used. */
+  readonly lentCount: number;
+  readonly lentMax: number;
+  lend(record: number, generation: number): void;
+  /** @returns a record that is the director's again, or -1: none is lent */
+  takeBack(): number;
+  /** Whom to tell of connections that began. */
+  onBegan: BeginningSink;
+  /** Whom to tell of a record that was not used after all, nor the pick that was taken for it, a destination's number or -1. */
+  onReturned: (record: number, pick: number) => void;
+}
+
+/**
+ * A connection began.
+ * @param record - of those lent; -1: what another cache made before this one
+ * @param server - number of the destination that was picked
+ * @param flow - of the client's packet
+ * @param destination - four words: address of the destination
+ * @returns its record; -1: it is none, and nothing may be left of it in the cache
+ */
+export type BeginningSink = (
+  record: number,
+  server: number,
+  flow: Flow,
+  destination: Int32Array,
+  destinationPort: number,
+) => number;
+
+/** A service as its chooser has to know it. */
+export interface Delegation {
+  readonly family: 4 | 6;
+  readonly protocol: number;
+  /** Virtual address, four words. */
+  readonly words: Int32Array;
+  readonly port: number;
+  readonly kind: "sequence" | "source" | "source-and-port";
+  /** Numbers of destinations: of a sequence one after the other; of a hash by its upper eight bits, -1 for nobody. */
+  readonly picks: Int32Array;
+  /** Behind its last pick a sequence goes on here. */
+  readonly loopAt: number;
+  readonly targets: readonly DelegationTarget[];
+}
+
+export interface DelegationTarget {
+  readonly number: number;
+  readonly words: Int32Array;
+  readonly port: number;
 }
 
 export interface FlowRules {

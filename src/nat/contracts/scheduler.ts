@@ -17,6 +17,15 @@ export interface Scheduler {
    * before it was removed, or is at `index`.
    */
   changed?(change: "added" | "removed" | "edited", destinations: readonly Destination[], index: number): void;
+  /**
+   * Where it is in its walk, for one whose picks depend on that and the list alone: they can be made ahead, and it can be put
+   * back to where it was.
+   */
+  position?: number;
+  /** Likewise for one that picks by Linux's hash_32 of the client's address: indexes in the list, -1 nobody. */
+  buckets?(destinations: readonly Destination[]): Int32Array;
+  /** The client's port is added to the address. */
+  readonly isPortHashed?: boolean;
   /** The service is gone or has another scheduler: give back what was taken. Nothing is asked afterwards. */
   close?(): void;
   /** Of a user's own: why it was given up, with wlc in its place; undefined while it is in use. */

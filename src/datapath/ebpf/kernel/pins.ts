@@ -1,6 +1,6 @@
 /**
- * Where the fast path outlives its process: a directory of the bpf file system, with a link for each interface and the
- * connections' map. A link keeps its program at work, and the program its maps.
+ * Where the fast path outlives its process: a directory of the bpf file system, with a link for each interface, the
+ * connections' map and the news. A link keeps its program at work, and the program its maps.
  */
 import { mkdirSync, readdirSync, statfsSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -11,8 +11,9 @@ import { BpfMap, openPinned, TcxLink } from "./bpf.ts";
 const BPF_FS_MAGIC = 0xcafe4a11;
 const LINK_PREFIX = "link-";
 /** What another layout pinned is not read. */
-const CONNECTIONS_PREFIX = "connections-";
-const CONNECTIONS = `${CONNECTIONS_PREFIX}${LAYOUT_VERSION}`;
+const MAP_PREFIXES = { connections: "connections-", news: "news-" } as const;
+type PinnedMap = keyof typeof MAP_PREFIXES;
+const nameOf = (map: PinnedMap): string => `${MAP_PREFIXES[map]}${LAYOUT_VERSION}`;
 
 export class Pins {
   readonly #directory: string;
@@ -35,9 +36,9 @@ export class Pins {
       });
   }
 
-  /** The connections' map of a process before; undefined: there is none that could be read. */
-  connections(): BpfMap | undefined {
-    return BpfMap.openPinned(join(this.#directory, CONNECTIONS), "connections");
+  /** A map of a process before; undefined: there is none that could be read. */
+  map(name: PinnedMap): BpfMap | undefined {
+    return BpfMap.openPinned(join(this.#directory, nameOf(name)), name);
   }
 
   keepLink(link: TcxLink, device: number): void {
@@ -48,8 +49,9 @@ export class Pins {
     drop(join(this.#directory, `${LINK_PREFIX}${device}`));
   }
 
-  keepConnections(map: BpfMap): void {
-    this.#keep(map, CONNECTIONS);
+  keepMaps(maps: Readonly<Record<PinnedMap, BpfMap>>): void {
+    this.#keep(maps.connections, nameOf("connections"));
+    this.#keep(maps.news, nameOf("news"));
   }
 
   /** Let go of everything pinned, and with it of what nobody else holds. The file system stays mounted. */
@@ -59,8 +61,9 @@ export class Pins {
 
   /** Likewise, whoever pinned it; nothing happens where nothing is. */
   static clear(directory: string): void {
+    const prefixes = [LINK_PREFIX, ...Object.values(MAP_PREFIXES)];
     for (const name of namesIn(directory))
-      if (name.startsWith(LINK_PREFIX) || name.startsWith(CONNECTIONS_PREFIX)) drop(join(directory, name));
+      if (prefixes.some((prefix) => name.startsWith(prefix))) drop(join(directory, name));
   }
 
   #keep(object: TcxLink | BpfMap, name: string): void {

@@ -8,14 +8,23 @@
  *   epochs       array   number → u32             flows of a destination count while they have its epoch
  *   ways         array   number → Way             where packets leave
  *   control      array   one Control              switches, the TCP state table, timeouts
- *   news         ring    News, Audit              what the director must know
+ *   news         ring    News, Audit, Born        what the director must know
+ *
+ * For choosing servers, where a service's scheduler lets itself be asked ahead:
+ *
+ *   services     hash    ServiceKey → u32         number of the service's choice
+ *   choices      array   number → Choice          which pick comes next
+ *   picks        array   PICKS_MAX for a choice   numbers of destinations
+ *   targets      array   destination → Target     what a connection with it is like
+ *   hops         hash    HopKey → u32             number of the way through a neighbour
+ *   reserve      array   one Reserve              records of the director's table for connections to come
  *
  * All arrays are mapped into the process: it reads and writes them without system calls.
  */
 import { structure } from "./structure.ts";
 
 /** Changes with every layout, so that nothing is ever read as what it is not. */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 /** A packet's tuple. IPv4 addresses fill the first four bytes, the rest is zero. */
 export const FlowKey = structure("FlowKey", {
@@ -112,14 +121,16 @@ export const Control = structure("Control", {
   /** A connection is told of when its packets from the client, modulo the period, are as many as the threshold; 0: never. */
   toldPeriod: 4,
   toldThreshold: 4,
-  unused: [4, 7],
+  /** As the kernel numbers it, the interface whose packets are routed as the director's are; 0: no servers are chosen. */
+  routedAs: 4,
+  unused: [4, 6],
   /** [mode][side][event][state] → state. */
   transitions: [1, MODE_COUNT * 2 * EVENTS_MAX * STATES_MAX],
   /** [mode][state] → nanoseconds an idle flow lives. */
   timeouts: [8, MODE_COUNT * STATES_MAX],
 });
 
-export const NewsKind = { state: 1, audit: 2 } as const;
+export const NewsKind = { state: 1, audit: 2, born: 3, returned: 4 } as const;
 
 /** There is something to see about a connection. */
 export const News = structure("News", {
@@ -132,6 +143,63 @@ export const News = structure("News", {
   inPackets: 4,
   isIn: 4,
 });
+
+/** A connection began, or (`returned`) could not, and its record is free. */
+export const Born = structure("Born", {
+  kind: 4,
+  record: 4,
+  generation: 4,
+  /** Number of the destination. */
+  server: 4,
+  client: [4, 4],
+  virtual: [4, 4],
+  destination: [4, 4],
+  clientPort: 2,
+  virtualPort: 2,
+  destinationPort: 2,
+  protocol: 1,
+  family: 1,
+});
+
+/** What a service is found by. IPv4 addresses fill the first four bytes, the rest is zero. */
+export const ServiceKey = structure("ServiceKey", { address: [4, 4], port: 2, protocol: 1, family: 1 });
+
+/** `sequence`: one pick after the other; the others: by Linux's hash_32 of the client's address, and its port. */
+export const ChoiceKind = { none: 0, sequence: 1, source: 2, sourceAndPort: 3 } as const;
+/** Most choices, and picks of one. */
+export const CHOICES_MAX = 1024;
+export const PICKS_MAX = 1024;
+/** Bits of the hash, as IPVS's sh has them. */
+export const HASH_BITS = 8;
+
+export const Choice = structure("Choice", {
+  kind: 4,
+  /** Picks of a sequence; behind the last one it goes on at `loopAt`. */
+  length: 4,
+  loopAt: 4,
+  /** Picks taken, modulo 2^32. */
+  taken: 4,
+});
+
+/** What is the same for every connection of a destination. Deltas as in Flow, to the server and to the client. */
+export const Target = structure("Target", {
+  address: [4, 4],
+  way: 4,
+  port: 2,
+  addressDelta: 2,
+  portDelta: 2,
+  backAddressDelta: 2,
+  backPortDelta: 2,
+  unused: 2,
+});
+
+/** `family` and `gateway` as in Way. */
+export const HopKey = structure("HopKey", { device: 4, family: 4, gateway: [4, 4] });
+
+/** Records lent at a time, a power of two. */
+export const LENT_MAX = 8192;
+/** Of `lent`, slot n modulo LENT_MAX: { record, generation }. Taken up to `taken`, filled up to `given`, modulo 2^32. */
+export const Reserve = structure("Reserve", { given: 4, taken: 4, lent: [8, LENT_MAX] });
 
 /** IPv6 and TCP without options: 60 bytes. */
 export const AUDITED_BYTES_MAX = 64;

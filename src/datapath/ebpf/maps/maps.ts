@@ -1,11 +1,26 @@
 /** The maps of one fast path, made or taken from where they are pinned, and their memory as this process sees it. */
 import { BpfMap, MAP_MAPPABLE, MAP_NO_PREALLOCATION, MapType } from "../kernel/bpf.ts";
-import { Connection, Control, Count, Flow, FlowKey, LAYOUT_VERSION, Way } from "./layout.ts";
+import {
+  CHOICES_MAX,
+  Choice,
+  Connection,
+  Control,
+  Count,
+  Flow,
+  FlowKey,
+  HopKey,
+  LAYOUT_VERSION,
+  PICKS_MAX,
+  Reserve,
+  ServiceKey,
+  Target,
+  Way,
+} from "./layout.ts";
 
 /** Distinct ways out: interface, gateway and size. */
 export const WAYS_MAX = 4096;
-/** 1 MiB: tens of thousands of news between two looks. */
-const NEWS_BYTES = 1 << 20;
+/** 4 MiB: some tens of thousands of news between two looks. */
+const NEWS_BYTES = 1 << 22;
 /** Counters of destinations take 16 MiB at most, however many processors there are. */
 const COUNTS_MAX = 1 << 19;
 const SERVERS_MAX = 16_384;
@@ -21,7 +36,21 @@ export interface MapSizes {
 export const serversMax = (processorCount: number): number =>
   Math.max(SERVERS_MIN, Math.min(SERVERS_MAX, Math.floor(COUNTS_MAX / processorCount)));
 
-const MAP_NAMES = ["flows", "connections", "servers", "epochs", "ways", "control", "news"] as const;
+const MAP_NAMES = [
+  "flows",
+  "connections",
+  "servers",
+  "epochs",
+  "ways",
+  "control",
+  "news",
+  "services",
+  "choices",
+  "picks",
+  "targets",
+  "hops",
+  "reserve",
+] as const;
 export type MapName = (typeof MAP_NAMES)[number];
 export type FlowMaps = Readonly<Record<MapName, BpfMap>>;
 
@@ -29,21 +58,24 @@ function shapes({ capacity, processorCount }: MapSizes): Readonly<Record<MapName
   const array = (valueBytes: number, entriesMax: number): BpfMap["shape"] => {
     return { type: MapType.array, keyBytes: 4, valueBytes, entriesMax, flags: MAP_MAPPABLE };
   };
+  const hash = (keyBytes: number, valueBytes: number, entriesMax: number): BpfMap["shape"] => {
+    return { type: MapType.hash, keyBytes, valueBytes, entriesMax, flags: MAP_NO_PREALLOCATION };
+  };
   const servers = serversMax(processorCount);
   return {
-    flows: {
-      type: MapType.hash,
-      keyBytes: FlowKey.bytes,
-      valueBytes: Flow.bytes,
-      entriesMax: 2 * capacity,
-      flags: MAP_NO_PREALLOCATION,
-    },
+    flows: hash(FlowKey.bytes, Flow.bytes, 2 * capacity),
     connections: array(Connection.bytes, capacity),
     servers: array(Count.bytes, servers * processorCount),
     epochs: array(4, servers),
     ways: array(Way.bytes, WAYS_MAX),
     control: array(Control.bytes, 1),
     news: { type: MapType.ring, keyBytes: 0, valueBytes: 0, entriesMax: NEWS_BYTES, flags: 0 },
+    services: hash(ServiceKey.bytes, 4, CHOICES_MAX),
+    choices: array(Choice.bytes, CHOICES_MAX),
+    picks: array(4, CHOICES_MAX * PICKS_MAX),
+    targets: array(Target.bytes, servers),
+    hops: hash(HopKey.bytes, 4, WAYS_MAX),
+    reserve: array(Reserve.bytes, 1),
   };
 }
 

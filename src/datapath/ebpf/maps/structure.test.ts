@@ -1,5 +1,19 @@
 import { expect, test } from "vitest";
-import { Audit, Connection, Control, Count, Flow, FlowKey, News, Way } from "./layout.ts";
+import {
+  Audit,
+  Born,
+  Choice,
+  Connection,
+  Control,
+  Count,
+  Flow,
+  FlowKey,
+  HopKey,
+  News,
+  ServiceKey,
+  Target,
+  Way,
+} from "./layout.ts";
 import { structure } from "./structure.ts";
 
 test("fields lie one behind the other", () => {
@@ -14,7 +28,21 @@ test("nothing lies askew", () => {
 });
 
 test("sizes that memory and cache lines depend on", () => {
-  const sizes = { FlowKey, Flow, Connection, Count, Way, Control, News, Audit };
+  const sizes = {
+    FlowKey,
+    Flow,
+    Connection,
+    Count,
+    Way,
+    Control,
+    News,
+    Audit,
+    Born,
+    Choice,
+    HopKey,
+    ServiceKey,
+    Target,
+  };
   expect(Object.fromEntries(Object.entries(sizes).map(([name, { bytes }]) => [name, bytes]))).toEqual({
     FlowKey: 40,
     Flow: 64,
@@ -24,5 +52,10 @@ test("sizes that memory and cache lines depend on", () => {
     Control: 1216,
     News: 24,
     Audit: 144,
+    Born: 72,
+    Choice: 16,
+    HopKey: 24,
+    ServiceKey: 20,
+    Target: 32,
   });
 });

@@ -22,12 +22,15 @@ export const CONTEXT = {
 
 export const Helper = {
   mapLookup: 1,
+  mapUpdate: 2,
+  mapDelete: 3,
   random: 7,
   processor: 8,
   storeBytes: 9,
   changeTransportChecksum: 11,
   loadBytes: 26,
   pullData: 39,
+  findRoute: 69,
   ringReserve: 131,
   ringSubmit: 132,
   ringDiscard: 133,
@@ -62,6 +65,18 @@ export const STACK = {
   now: at("r10", -136),
   /** Behind this packet. */
   state: at("r10", -140),
+  /** 1: this packet begins a connection, for which a server was chosen here. */
+  isBorn: at("r10", -144),
+  /** Choosing: struct bpf_fib_lookup. */
+  route: at("r10", -208),
+  /** Tuple of answers. */
+  answer: at("r10", -248),
+  flow: at("r10", -312),
+  service: at("r10", -336),
+  hop: at("r10", -360),
+  /** Of answers. */
+  way: at("r10", -364),
+  epoch: at("r10", -368),
 } as const satisfies Readonly<Record<string, Place>>;
 
 /** The place some bytes further on. */
@@ -69,6 +84,10 @@ export const further = ({ base, offset }: Place, bytes: number): Place => at(bas
 
 /** Where every stage sends a packet that is not for it: untouched, to the slow path. */
 export const SLOW_PATH = "slow path";
+
+/** Where the look-up sends a packet of no flow, and where it comes back to with the flow made for it, in r0. */
+export const CHOOSE = (family: Family): string => `IPv${family} choose`;
+export const FOUND = (family: Family): string => `IPv${family} found`;
 
 export const ETHERNET_BYTES = 14;
 

@@ -3,10 +3,13 @@
  * want it, untouched, to the slow path. Each stage is in a file of its own, for either family alike:
  *
  *   arrival → parse → look up → follow → account → rewrite → send
+ *                        ↕
+ *                      choose
  */
 import { exit, label, mov, note, type Program } from "../asm/instruction.ts";
 import { account } from "./account.ts";
 import { arrival } from "./arrival.ts";
+import { choose } from "./choose.ts";
 import { PASS, SLOW_PATH } from "./context.ts";
 import { follow } from "./follow.ts";
 import { lookUp } from "./look-up.ts";
@@ -34,6 +37,8 @@ export const fastPath = (options: FastPathOptions): Program => [
     ...rewrite(family, options),
     note("send"),
     ...send(family),
+    note("choose"),
+    ...choose(family),
   ]),
   label(SLOW_PATH),
   mov("r0", PASS),

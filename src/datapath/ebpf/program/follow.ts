@@ -39,6 +39,8 @@ const ACK = 0x10;
 export function follow(family: Family): Stage {
   const name = (what: string): string => `IPv${family} ${what}`;
   return [
+    load(4, "r1", STACK.isBorn),
+    branch("r1", "!=", 0, name("followed")),
     call(Helper.coarseTime),
     store(8, STACK.now, "r0"),
 

@@ -10,24 +10,42 @@ import {
   mapOf,
   mapValue,
   mov,
+  type Place,
   type Register,
   store,
 } from "../asm/instruction.ts";
 import { Connection, Control, Flow, Way } from "../maps/layout.ts";
-import { CONTEXT, type Family, further, Helper, SLOW_PATH, STACK, type Stage } from "./context.ts";
+import {
+  CHOOSE,
+  CONTEXT,
+  type Family,
+  FOUND,
+  further,
+  Helper,
+  SLOW_PATH,
+  STACK,
+  type Stage,
+} from "./context.ts";
 import { PLACES } from "./family.ts";
 
-/** Address of an array's element in r0. @param index - register with its number; not r1, r2 */
-function element(map: string, index: Register): Stage {
-  return [
-    store(4, STACK.index, index),
-    mov("r2", "r10"),
-    add("r2", STACK.index.offset),
-    mapOf("r1", map),
-    call(Helper.mapLookup),
-    branch("r0", "==", 0, SLOW_PATH),
-  ];
-}
+/**
+ * Address of an array's element in r0.
+ * @param index - register with its number; not r1, r2
+ * @param otherwise - where to go when there is none
+ */
+export const element = (map: string, index: Register, otherwise = SLOW_PATH): Stage => [
+  store(4, STACK.index, index),
+  ...look(map, STACK.index, otherwise),
+];
+
+/** Address of a hash's value in r0. */
+export const look = (map: string, key: Place, otherwise: string): Stage => [
+  mov("r2", "r10"),
+  add("r2", key.offset),
+  mapOf("r1", map),
+  call(Helper.mapLookup),
+  branch("r0", "==", 0, otherwise),
+];
 
 /** Leaves r7, the flow, and r8, its connection; the neighbour and the interface on the stack. */
 export function lookUp(family: Family): Stage {
@@ -38,11 +56,9 @@ export function lookUp(family: Family): Stage {
   const words = [0, 4, 8, 12].filter((word) => word < addressBytes);
   const neighbourAt = further(STACK.neighbour, 4);
   return [
-    mov("r2", "r10"),
-    add("r2", STACK.key.offset),
-    mapOf("r1", "flows"),
-    call(Helper.mapLookup),
-    branch("r0", "==", 0, SLOW_PATH),
+    store(4, STACK.isBorn, 0),
+    ...look("flows", STACK.key, CHOOSE(family)),
+    label(FOUND(family)),
     mov("r7", "r0"),
 
     // Flushed: its destination was removed, routes changed, ...
