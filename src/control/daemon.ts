@@ -201,6 +201,7 @@ export class Daemon {
       settings.connectionsMax = connectionsMax;
     }
     this.#thread.onWarning = (message) => this.#log("warning", message);
+    this.#thread.onNote = (message) => this.#log("info", message);
     const { fastPath } = this.#file;
     // What is kept of flows is of use together with their connections only.
     const pins = table && attempt(() => pinDirectory(name));
@@ -238,7 +239,9 @@ export class Daemon {
   async #tellOfFastPath(): Promise<void> {
     const { fastPath } = await this.#thread.request("status", undefined);
     if (fastPath.state === "on") {
-      this.#log("info", "fast path on: known connections stay inside the kernel");
+      const names = fastPath.interfaces.flatMap(({ name, refusal }) => (refusal === undefined ? [name] : []));
+      const where = names.length > 0 ? `at ${names.join(", ")}` : "at no interface yet";
+      this.#log("info", `fast path on, ${where}: known connections stay inside the kernel`);
     } else if (fastPath.state === "unavailable") {
       if (this.#file.fastPath === "required")
         throw new DaemonError(

@@ -127,7 +127,8 @@ export class Host {
       })),
       clientMtuBytes: mtu === "auto" ? 0 : mtu,
       links: links.map((link) => {
-        return { index: link.index, mtuBytes: link.mtu, isSeen: isSeen(link, this.#device) };
+        const { index, name, mtu: mtuBytes } = link;
+        return { index, name, mtuBytes, isSeen: isSeen(link, this.#device) };
       }),
       routing: routingOf(facts),
       ownAddresses: own.filter((address, at) => own.findIndex((one) => isSameFamily(one, address)) === at),

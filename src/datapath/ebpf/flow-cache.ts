@@ -90,6 +90,7 @@ export class EbpfFlowCache implements FlowCache {
   #predecessor: Predecessor | undefined;
   #connectionCount = 0;
   #refusedCount = 0;
+  readonly #refusalsSaid = new Set<string>();
   #withoutWayCount = 0;
   #refusedUntilTick = 0;
   #lostNewsSeen = 0;
@@ -189,8 +190,12 @@ export class EbpfFlowCache implements FlowCache {
     return count;
   }
 
-  /** See the packets that come in at these interfaces, and at no others. What cannot be is said and left out. */
-  attach(devices: readonly number[]): void {
+  /**
+   * See the packets that come in at these interfaces, and at no others.
+   * @returns those where that cannot be, and why; their packets take the slow path
+   */
+  attach(devices: readonly number[]): ReadonlyMap<number, SystemCallError> {
+    const refusals = new Map<number, SystemCallError>();
     for (const [device, link] of this.#links) {
       if (devices.includes(device) && link.device === device) continue;
       link.detach();
@@ -206,9 +211,10 @@ export class EbpfFlowCache implements FlowCache {
         this.#pins?.keepLink(link, device);
       } catch (error) {
         if (!(error instanceof SystemCallError)) throw error;
-        this.#options.onWarning(`${error.message}; its packets take the slow path`);
+        refusals.set(device, error);
       }
     }
+    return refusals;
   }
 
   /** Routes changed: nothing that was found out about them holds. The caller flushes every destination. */
@@ -257,7 +263,11 @@ export class EbpfFlowCache implements FlowCache {
   install(record: number, state: number, nowTick: number): void {
     const table = this.#table;
     const server = table.server(record);
-    if (server >= this.#serversMax || nowTick < this.#refusedUntilTick) {
+    if (server >= this.#serversMax) {
+      this.#refuse(`it has room for ${this.#serversMax} servers`);
+      return;
+    }
+    if (nowTick < this.#refusedUntilTick) {
       this.#refusedCount++;
       return;
     }
@@ -278,7 +288,8 @@ export class EbpfFlowCache implements FlowCache {
     if (result < 0) {
       this.#lines.end(record);
       if (wasCached) this.#connectionCount--;
-      this.#refuse(-result, nowTick);
+      this.#refuse(errnoName(-result));
+      this.#refusedUntilTick = nowTick + REFUSED_PAUSE_TICKS;
     } else if (!wasCached) this.#connectionCount++;
   }
 
@@ -407,11 +418,13 @@ export class EbpfFlowCache implements FlowCache {
     );
   }
 
-  #refuse(errno: number, nowTick: number): void {
-    if (this.#refusedCount++ === 0)
-      this.#options.onWarning(
-        `the fast path takes no more connections for now (${errnoName(errno)}); they take the slow path`,
-      );
-    this.#refusedUntilTick = nowTick + REFUSED_PAUSE_TICKS;
+  /** Said once for each reason. */
+  #refuse(reason: string): void {
+    this.#refusedCount++;
+    if (this.#refusalsSaid.has(reason)) return;
+    this.#refusalsSaid.add(reason);
+    this.#options.onWarning(
+      `the fast path takes no more connections for now (${reason}); they take the slow path`,
+    );
   }
 }
