@@ -87,3 +87,13 @@ export const TROUBLED_FAST_PATH: Extract<Status["fastPath"], { readonly state: "
   interfaces: [{ name: "inside" }, { name: "outside" }, { name: "vlan7", refusal: "ERANGE" }], lostInterfaces: 1, devices: [2, 3],
   connections: 6, audited: 12, mismatches: 1, classesOff: ["IPv4 TCP to the server"], refused: 7, withoutWay: 8, lostNews: 9,
 }; // biome-ignore format: data
+
+/** The example of the documents after six requests. */
+export const FOUNDING_SERVICE: ServiceStatus = {
+  ...{ protocol: "tcp", address: "202.103.106.5", port: 80, scheduler: "wrr", rates: NOTHING },
+  counters: { connections: 6, inPackets: 36, outPackets: 26, inBytes: 2394, outBytes: 2054 },
+  destinations: [
+    server("172.16.0.2", 80, { activeConnections: 0, inactiveConnections: 2 }),
+    server("172.16.0.3", 8000, { activeConnections: 0, inactiveConnections: 4 }),
+  ],
+};
