@@ -64,6 +64,8 @@ export class FastPath {
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
       this.#whyNot = { state: "unavailable", obstacle: obstacleOf(error), reason: reasonOf(error) };
+      // Nobody is there any more who would tell the program of the process before what has changed.
+      if (pinDirectory !== undefined) Pins.clear(pinDirectory);
     }
   }
 

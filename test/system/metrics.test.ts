@@ -202,4 +202,24 @@ describe.skipIf(why !== undefined)(`without a fast path (${why ?? "eBPF is there
     expect(await figure("fast_path_up")).toBe(1);
     await director.ip("link del spare");
   });
+
+  test("what a process before left at work is taken off where the kernel refuses the next one", async () => {
+    const { daemon, laboratory } = founding;
+    // The laboratory's guardian unmounts it.
+    const pins = join(laboratory.runtimeDirectory, "bpf");
+    await new Program(["sh", "-c", `mkdir ${pins} && mount -t bpf bpf ${pins}`]).result();
+    const pinned = (): string[] => readdirSync(pins, { recursive: true, encoding: "utf8" });
+    await daemon.start(configuration());
+    await request();
+    daemon.program.kill("SIGKILL");
+    await daemon.program.ended;
+    expect(pinned().filter((name) => name.includes("/link-"))).toHaveLength(2);
+    daemon.launcher = refuser(`${PROGRAM_LOAD}=EACCES`);
+    await daemon.start(configuration());
+    expect(logged(/took over from a vsnat before/)).toBe(1);
+    expect(pinned().filter((name) => name.includes("/link-"))).toEqual([]);
+    const before = (await figure("device_received_packets_total"))!;
+    await request();
+    expect((await figure("device_received_packets_total"))! - before).toBeGreaterThanOrEqual(6 * 8);
+  });
 });
