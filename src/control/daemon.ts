@@ -7,6 +7,8 @@
  * before had left stays as it was, and so does the host at a stop, as long as there are connections that the next start can
  * go on with.
  */
+
+import { letTrace } from "../datapath/system-call.ts";
 import type { TunDevice } from "../datapath/tun/device.ts";
 import type { HostIssue } from "../datapath/tun/host/host-issue.ts";
 import {
@@ -16,7 +18,6 @@ import {
   type TablePlace,
 } from "../datapath/tun/host/table-file.ts";
 import { allowedProcessors, planProcessors } from "../datapath/tun/processor.ts";
-import { letTrace } from "../datapath/tun/system-call.ts";
 import type { MasqueradeRule, ServiceKey } from "../nat/configuration.ts";
 import type { TakeOver } from "../nat/take-over.ts";
 import { SCHEDULERS } from "../schedulers/registry.ts";

@@ -1,5 +1,5 @@
 /** At which interfaces the fast path is, at which it cannot be, and one line for the operator whenever that changes. */
-import type { SystemCallError } from "../datapath/tun/system-call.ts";
+import type { SystemCallError } from "../datapath/system-call.ts";
 
 export interface FastPathInterface {
   readonly name: string;

@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
+import { SystemCallError } from "../datapath/system-call.ts";
 import {
   adoptTunDevice,
   isOfTunDevice,
@@ -23,7 +24,6 @@ import { announced, targets } from "../datapath/tun/host/territory.ts";
 import type { Link } from "../datapath/tun/netlink/link.ts";
 import { watchRouting } from "../datapath/tun/netlink/monitor.ts";
 import { Rtnetlink } from "../datapath/tun/netlink/rtnetlink.ts";
-import { SystemCallError } from "../datapath/tun/system-call.ts";
 import type { Config } from "./config/config.ts";
 import type { DrainingAddresses, Paths } from "./datapath-protocol.ts";
 import { territoryOf } from "./territory.ts";

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { BpfMap } from "../../src/datapath/ebpf/kernel/bpf.ts";
 import { Control, Flow, FlowKey } from "../../src/datapath/ebpf/maps/layout.ts";
 import { whyNoFastPath } from "../../src/datapath/ebpf/probe.ts";
-import { addressOf } from "../../src/datapath/tun/system-call.ts";
+import { addressOf } from "../../src/datapath/system-call.ts";
 import { tcp } from "../support/packet-builder.ts";
 import { destination, service } from "../support/replayed.ts";
 import { expectBytes } from "../support/same-bytes.ts";

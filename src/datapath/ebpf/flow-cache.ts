@@ -8,7 +8,7 @@
 import type { ConnectionTable } from "../../nat/connection-table.ts";
 import type { ChangeSink, FlowCache, FlowRules, TrafficSink } from "../../nat/contracts/flow-cache.ts";
 import { Protocol } from "../../wire/flow.ts";
-import { errnoName, SystemCallError } from "../tun/system-call.ts";
+import { errnoName, SystemCallError } from "../system-call.ts";
 import { assemble } from "./asm/assembler.ts";
 import { Auditor, type Mismatch } from "./audit.ts";
 import { ConnectionLines } from "./connection-lines.ts";

@@ -1,6 +1,6 @@
 /** What the kernel's answers mean. */
 import { expect, test } from "vitest";
-import { SystemCallError } from "../tun/system-call.ts";
+import { SystemCallError } from "../system-call.ts";
 import { ProgramRefusedError } from "./kernel/bpf.ts";
 import { type Obstacle, obstacleOf, reasonOf } from "./probe.ts";
 

@@ -1,6 +1,6 @@
 /** Whether there would be a fast path here, for `vsnat doctor`. Attaches a program to loopback for a moment. */
 import { ConnectionTable } from "../../nat/connection-table.ts";
-import { SystemCallError } from "../tun/system-call.ts";
+import { SystemCallError } from "../system-call.ts";
 import { EbpfFlowCache } from "./flow-cache.ts";
 import { ProgramRefusedError } from "./kernel/bpf.ts";
 
