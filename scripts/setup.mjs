@@ -29,6 +29,12 @@ export const TEST_PROGRAMS = [
   { program: "vsftpd", debian: "vsftpd", why: "is an FTP server behind the director, and outside" },
   { program: "lftp", debian: "lftp", why: "is an FTP client" },
   { program: "python3", debian: "python3", why: "is another one, by its ftplib" },
+  {
+    program: "prometheus_client",
+    file: "/usr/lib/python3/dist-packages/prometheus_client",
+    debian: "python3-prometheus-client",
+    why: "reads the metrics",
+  },
   { program: "tnftp", debian: "tnftp", why: "is an FTP client of the BSDs" },
   { program: "inetutils-ftp", debian: "inetutils-ftp", why: "is another one, GNU's" },
   { program: "openssl", debian: "openssl", why: "makes an FTP server's certificate" },

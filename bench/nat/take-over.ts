@@ -5,8 +5,8 @@
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { unmapMemory } from "../../src/datapath/system-call.ts";
 import { mapTableFile } from "../../src/datapath/tun/host/table-file.ts";
-import { unmapMemory } from "../../src/datapath/tun/system-call.ts";
 import { ConnectionTable } from "../../src/nat/connection-table.ts";
 import { directorBytes, directorMemory } from "../../src/nat/director-memory.ts";
 import type { MemoryPart } from "../../src/nat/memory-part.ts";

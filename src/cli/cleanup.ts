@@ -1,9 +1,9 @@
 /** `vsnat cleanup`: undo what a daemon that is gone left on this host, and give up the connections that it kept. */
 import { Command } from "commander";
 import { removePins } from "../control/pin-directory.ts";
+import { SystemCallError } from "../datapath/system-call.ts";
 import { describe } from "../datapath/tun/host/host-change.ts";
 import { cleanUpHost } from "../datapath/tun/host/host-setup.ts";
-import { SystemCallError } from "../datapath/tun/system-call.ts";
 import { CommandFailure } from "./exit-code.ts";
 import { printJson } from "./terminal.ts";
 

@@ -2,6 +2,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
+import { FOUNDING_SERVICE, STATUS, TROUBLED_FAST_PATH } from "../../test/support/status.ts";
+import { formatExposition } from "../api/exposition.ts";
+import { metricsOf } from "../api/metrics.ts";
 import { parseConfig } from "../control/config/config.ts";
 import { formatIssue } from "../control/config/issue.ts";
 import { configJsonSchema } from "../control/config/json-schema.ts";
@@ -63,6 +66,31 @@ it("docs/management.md explains every command", () => {
   ].map((match) => match[1]!);
   expect(commands.length).toBeGreaterThan(10);
   expect(commands.filter((name) => !MANAGEMENT.includes(`\`vsnat ${name}\``))).toEqual([]);
+});
+
+const METRICS = formatExposition(
+  metricsOf({
+    ...STATUS,
+    services: [FOUNDING_SERVICE],
+    fastPath: { ...TROUBLED_FAST_PATH, suspendedBy: [] },
+  }),
+);
+
+it.each(/^```prometheus\n([\s\S]*?)^```/m.exec(MANAGEMENT)![1]!.trim().split("\n"))(
+  "the example of docs/management.md says what `vsnat metrics` prints: %s",
+  (line) => {
+    expect(METRICS.split("\n")).toContain(line);
+  },
+);
+
+it("docs/management.md explains every metric, and none that there is not", () => {
+  const names = metricsOf({ ...STATUS, fastPath: TROUBLED_FAST_PATH }).map(({ name }) => name);
+  const explained = [...MANAGEMENT.matchAll(/^\| (`vsnat_.*?) \| /gm)].flatMap((row) =>
+    row[1]!.match(/\w+/g),
+  );
+  expect(explained.sort()).toEqual(names.sort());
+  const mentioned = MANAGEMENT.match(/\bvsnat_\w+/g)!;
+  expect(mentioned.filter((name) => name !== "vsnat_" && !names.includes(name))).toEqual([]);
 });
 
 // Stale? npx vitest run --project unit src/cli/documents.test.ts --update

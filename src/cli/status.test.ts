@@ -1,92 +1,15 @@
 /** What people read of a running daemon. */
 import { expect, test } from "vitest";
+import { STATUS, TROUBLED_FAST_PATH } from "../../test/support/status.ts";
 import type { Status } from "../api/operations.ts";
-import { seconds } from "../base/environment.ts";
 import type { ReloadResult } from "../control/daemon.ts";
-import type { DestinationStatus, ServiceStatus } from "../control/director-status.ts";
 import { formatReload } from "./reload.ts";
 import { formatStatus } from "./status.ts";
 
-const NOTHING = { connections: 0, inPackets: 0, outPackets: 0, inBytes: 0, outBytes: 0 };
-const SINCE = "2026-11-23T22:00:00.123Z";
 const plain = (_: unknown, text: string): string => text;
 
-const server = (address: string, port: number, more: Partial<DestinationStatus> = {}): DestinationStatus => ({
-  address,
-  port,
-  weight: 1,
-  upperThreshold: 0,
-  lowerThreshold: 0,
-  activeConnections: 2,
-  inactiveConnections: 1,
-  persistentConnections: 0,
-  isOverloaded: false,
-  counters: NOTHING,
-  rates: NOTHING,
-  ...more,
-});
-
-const services: readonly ServiceStatus[] = [
-  {
-    ...{ protocol: "tcp", address: "192.0.2.1", port: 80, scheduler: "sh", schedulerFlags: ["sh-port"] },
-    persistence: { timeout: seconds(300), netmask: "255.255.255.0" },
-    removal: "reset",
-    counters: { ...NOTHING, connections: 7 },
-    rates: NOTHING,
-    destinations: [
-      server("10.0.0.1", 80, { weight: 0, persistentConnections: 3 }),
-      server("10.0.0.2", 80, { isOverloaded: true }),
-    ],
-  },
-  {
-    ...{
-      protocol: "fwmark",
-      address: "::",
-      port: 0,
-      mark: 7,
-      scheduler: "mine",
-      schedulerFailure: "it threw\x1b[2J",
-    },
-    counters: NOTHING,
-    rates: NOTHING,
-    destinations: [server("fd00::1", 0)],
-  },
-];
-
-const NOTHING_DONE = {
-  rewritten: 0, announced: 0, begun: 0, foreign: 0, lowPort: 0, noPlace: 0, noRoom: 0, badChecksum: 0, outOfOrder: 0, unacknowledged: 0,
-  encrypted: 0, unattended: 0, failed: 0,
-}; // biome-ignore format: data
-const status: Status = {
-  daemon: { version: "1", pid: 2, configFile: "vsnat.yaml", startedAt: SINCE },
-  device: { name: "vs0", state: "up", offload: "none", receivedPackets: 0, sentPackets: 0, lostPackets: 0, refusedPackets: 0, unreadablePackets: 0 },
-  fastPath: { state: "off" },
-  connections: { count: 1, max: 10, createdCount: 5 },
-  verdicts: { "to-server": 1, "to-client": 2, pass: 3, reply: 4, held: 0, drop: 5 },
-  drops: { defence: 5 },
-  counters: NOTHING,
-  rates: NOTHING,
-  services,
-  masquerade: [{ from: ["10.0.0.0/24"], sources: ["192.0.2.1"], connections: 4, counters: { ...NOTHING, connections: 9 }, rates: NOTHING }],
-  defences: [
-    { name: "drop_entry", mode: 0 },
-    { name: "drop_packet", mode: 2 },
-    { name: "secure_tcp", mode: 1 },
-  ],
-  applications: [
-    { name: "ftp", ports: [{ protocol: "tcp", port: 21, connections: 2 }, { protocol: "tcp", port: 2121, connections: 1 }], counters: { ...NOTHING_DONE, rewritten: 4, lowPort: 1 } },
-  ],
-  manual: [
-    { subject: "server 10.0.0.1:80 of tcp 192.0.2.1:80", what: "weight 1 -> 0", since: SINCE },
-    { subject: "service fwmark6 7", what: "added", since: SINCE },
-    { subject: "server 10.0.0.2:80 of tcp 192.0.2.1:80", what: "changed", since: SINCE, dormantBecause: "the file says the same" },
-  ],
-  internalErrorCount: 0,
-  uptimeSeconds: 61,
-}; // biome-ignore format: data
-
 test("status shows what runs, what defends, what failed, and what was changed by hand", () => {
-  expect(formatStatus(status, plain)).toEqual([
+  expect(formatStatus(STATUS, plain)).toEqual([
     "vsnat 1, pid 2, up 1m 1s, vsnat.yaml, device vs0",
     "connections 1 of 10, 5 made",
     "packets to servers 1, to clients 2, own replies 4, passed 3, dropped 5",
@@ -118,15 +41,45 @@ test("status shows what runs, what defends, what failed, and what was changed by
 
 test("without anything special, nothing special is shown", () => {
   const text = formatStatus(
-    { ...status, services: [], masquerade: [], defences: [], applications: [], manual: [], drops: {} },
+    { ...STATUS, services: [], masquerade: [], defences: [], applications: [], manual: [], drops: {} },
     plain,
   ).join("\n");
   expect(text).toMatch(/no services$/);
   expect(text).not.toMatch(/templates|defences|by hand|masquerade/);
 });
 
+test.each<[string, Status["fastPath"], string]>([
+  ["off", { state: "off" }, "fast path off"],
+  [
+    "not there",
+    { state: "unavailable", obstacle: "program-refused", reason: "Cannot load the fast path (R1 !)" },
+    "no fast path: Cannot load the fast path (R1 !)",
+  ],
+  [
+    "on",
+    {
+      ...TROUBLED_FAST_PATH,
+      suspendedBy: [],
+      delegated: 0,
+      interfaces: [],
+      lostInterfaces: 0,
+      mismatches: 0,
+      refused: 0,
+    },
+    "fast path on: connections 6, interfaces 0, audited packets 12",
+  ],
+  [
+    "in trouble",
+    TROUBLED_FAST_PATH,
+    "fast path suspended by trace: connections 6, interfaces inside outside, audited packets 12, servers chosen for 2 services, 20 connections begun, " +
+      "not at vlan7 (ERANGE), interfaces lost 1, wrong 1, off for IPv4 TCP to the server, refused 7",
+  ],
+])("a fast path that is %s is one line", (_, fastPath, line) => {
+  expect(formatStatus({ ...STATUS, fastPath }, plain)).toContain(line);
+});
+
 test("reload says what changed, what waits, and what became of changes by hand", () => {
-  const [kept, , dormant] = status.manual;
+  const [kept, , dormant] = STATUS.manual;
   const overriding = { ...kept!, what: "weight 3 -> 0" };
   const result: ReloadResult = {
     changes: [{ kind: "remove", subject: "tcp 192.0.2.1:81", connections: 3 }],

@@ -5,6 +5,7 @@ import { unreachable } from "../base/unreachable.ts";
 import { formatListen } from "../control/config/endpoint.ts";
 import { printable } from "../control/config/issue.ts";
 import type { DestinationStatus, ServiceStatus, TrafficRates } from "../control/director-status.ts";
+import type { FastPathInterface } from "../control/fast-path-interfaces.ts";
 import { persistenceText } from "../control/manual-changes.ts";
 import { serverText, serviceText } from "../control/manual-layer.ts";
 import { ask } from "./control-client.ts";
@@ -113,12 +114,18 @@ function fastPathLine(fastPath: Status["fastPath"], paint: Paint): string {
     case "unavailable":
       return `${paint("yellow", "no fast path")}: ${printable(fastPath.reason)}`;
     case "on": {
-      const { connections, devices, suspendedBy, audited, mismatches, classesOff, refused } = fastPath;
+      const { connections, interfaces, lostInterfaces, suspendedBy } = fastPath;
+      const { audited, mismatches, classesOff, refused, delegated, begun } = fastPath;
       const parts = [
         `connections ${connections}`,
-        `interfaces ${devices.length}`,
+        `interfaces ${names(interfaces.filter(({ refusal }) => refusal === undefined))}`,
         `audited packets ${shortNumber(audited)}`,
       ];
+      if (delegated > 0)
+        parts.push(`servers chosen for ${delegated} services, ${shortNumber(begun)} connections begun`);
+      const without = interfaces.filter(({ refusal }) => refusal !== undefined);
+      if (without.length > 0) parts.push(paint("yellow", `not at ${names(without)}`));
+      if (lostInterfaces > 0) parts.push(`interfaces lost ${lostInterfaces}`);
       if (mismatches > 0) parts.push(paint("red", `wrong ${mismatches}, off for ${classesOff.join(", ")}`));
       if (refused > 0) parts.push(paint("yellow", `refused ${shortNumber(refused)}`));
       const state =
@@ -128,6 +135,16 @@ function fastPathLine(fastPath: Status["fastPath"], paint: Paint): string {
     default:
       return unreachable(fastPath);
   }
+}
+
+const INTERFACES_NAMED_MAX = 8;
+
+/** Blanks between them, which no name has; of many, how many. */
+function names(interfaces: readonly FastPathInterface[]): string {
+  if (interfaces.length === 0 || interfaces.length > INTERFACES_NAMED_MAX) return String(interfaces.length);
+  return interfaces
+    .map(({ name, refusal }) => `${printable(name)}${refusal ? ` (${refusal})` : ""}`)
+    .join(" ");
 }
 
 /** What the application modules did; those that did nothing are left out. */

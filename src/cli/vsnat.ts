@@ -8,6 +8,7 @@ import { command as demo } from "./demo.ts";
 import { command as doctor } from "./doctor.ts";
 import { command as exportFile } from "./export.ts";
 import { command as importFile } from "./import.ts";
+import { command as metrics } from "./metrics.ts";
 import { addCommand, runProgram } from "./program.ts";
 import { command as reload } from "./reload.ts";
 import { command as replay } from "./replay.ts";
@@ -20,7 +21,7 @@ import { VERSION } from "./version.ts";
 
 const GROUPS = {
   "Daemon:": [run, reload, stop, cleanup],
-  "Looking at it:": [status, connections, exportFile, trace],
+  "Looking at it:": [status, connections, metrics, exportFile, trace],
   "Configuration:": [check, importFile, schema],
   "Without a daemon:": [demo, replay, doctor],
 };

@@ -1,6 +1,7 @@
 /** Failures of the system around the daemon, in words that say what to do about them. */
+
+import { SystemCallError } from "../datapath/system-call.ts";
 import { TUN_PATH } from "../datapath/tun/device.ts";
-import { SystemCallError } from "../datapath/tun/system-call.ts";
 
 /** Why the daemon cannot start, or cannot go on; the message says what to do. */
 export class DaemonError extends Error {

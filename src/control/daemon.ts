@@ -7,6 +7,8 @@
  * before had left stays as it was, and so does the host at a stop, as long as there are connections that the next start can
  * go on with.
  */
+
+import { letTrace } from "../datapath/system-call.ts";
 import type { TunDevice } from "../datapath/tun/device.ts";
 import type { HostIssue } from "../datapath/tun/host/host-issue.ts";
 import {
@@ -16,7 +18,6 @@ import {
   type TablePlace,
 } from "../datapath/tun/host/table-file.ts";
 import { allowedProcessors, planProcessors } from "../datapath/tun/processor.ts";
-import { letTrace } from "../datapath/tun/system-call.ts";
 import type { MasqueradeRule, ServiceKey } from "../nat/configuration.ts";
 import type { TakeOver } from "../nat/take-over.ts";
 import { SCHEDULERS } from "../schedulers/registry.ts";
@@ -201,6 +202,7 @@ export class Daemon {
       settings.connectionsMax = connectionsMax;
     }
     this.#thread.onWarning = (message) => this.#log("warning", message);
+    this.#thread.onNote = (message) => this.#log("info", message);
     const { fastPath } = this.#file;
     // What is kept of flows is of use together with their connections only.
     const pins = table && attempt(() => pinDirectory(name));
@@ -238,7 +240,9 @@ export class Daemon {
   async #tellOfFastPath(): Promise<void> {
     const { fastPath } = await this.#thread.request("status", undefined);
     if (fastPath.state === "on") {
-      this.#log("info", "fast path on: known connections stay inside the kernel");
+      const names = fastPath.interfaces.flatMap(({ name, refusal }) => (refusal === undefined ? [name] : []));
+      const where = names.length > 0 ? `at ${names.join(", ")}` : "at no interface yet";
+      this.#log("info", `fast path on, ${where}: known connections stay inside the kernel`);
     } else if (fastPath.state === "unavailable") {
       if (this.#file.fastPath === "required")
         throw new DaemonError(

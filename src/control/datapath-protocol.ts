@@ -4,12 +4,14 @@
  * datapath thread never runs an event loop.
  */
 import type { FlowCacheStatus } from "../datapath/ebpf/flow-cache.ts";
+import type { Obstacle } from "../datapath/ebpf/probe.ts";
 import type { TablePlace } from "../datapath/tun/host/table-file.ts";
 import type { DirectorConfig, ServiceKey } from "../nat/configuration.ts";
 import type { TakeOver } from "../nat/take-over.ts";
 import type { SyncCounters, SyncPart, SyncRole } from "../sync/director-sync.ts";
 import type { Change } from "./director-control.ts";
 import type { ConnectionStatus, DirectorStatus } from "./director-status.ts";
+import type { FastPathInterface } from "./fast-path-interfaces.ts";
 import type { OwnApplicationCode } from "./own-applications.ts";
 import type { PluginCode } from "./scheduler-plugin.ts";
 import type { TraceFilter } from "./trace-filter.ts";
@@ -50,7 +52,7 @@ export type FastPathMode = "auto" | "off" | "required";
 /** `off` as configured; `unavailable`: every packet takes the slow path, for this reason. */
 export type FastPathStatus =
   | { readonly state: "off" }
-  | { readonly state: "unavailable"; readonly reason: string }
+  | { readonly state: "unavailable"; readonly obstacle: Obstacle; readonly reason: string }
   | ({
       readonly state: "on";
       /** Why every packet comes to the director for now. */
@@ -59,6 +61,10 @@ export type FastPathStatus =
       readonly delegated: number;
       /** Connections that began there. */
       readonly begun: number;
+      /** Where it is, and where it should be. */
+      readonly interfaces: readonly FastPathInterface[];
+      /** How often an interface where it was went away, went down or was replaced. */
+      readonly lostInterfaces: number;
     } & FlowCacheStatus);
 
 export interface DatapathStatus {
@@ -76,7 +82,12 @@ export interface Paths {
   /** Bytes of the largest packet towards clients; 0: the routers in between say so themselves. */
   readonly clientMtuBytes: number;
   /** Interfaces of the host, and whether the fast path is to see what comes in there. */
-  readonly links: readonly { readonly index: number; readonly mtuBytes: number; readonly isSeen: boolean }[];
+  readonly links: readonly {
+    readonly index: number;
+    readonly name: string;
+    readonly mtuBytes: number;
+    readonly isSeen: boolean;
+  }[];
   /** Changes with everything that ways depend on, the director's own routes and rules apart. */
   readonly routing: string;
   /** The director's own addresses towards the servers, at most one a family. */
@@ -160,7 +171,7 @@ export type DatapathReport =
   | { readonly kind: "failure"; readonly id: number; readonly message: string }
   | { readonly kind: "trace"; readonly id: number; readonly line: TraceLine }
   | { readonly kind: "sync"; readonly message: Uint8Array }
-  /** Something the operator should know, once. */
-  | { readonly kind: "warning"; readonly message: string }
+  /** Something the operator should know, once; a note when nothing is wrong. */
+  | { readonly kind: "warning" | "note"; readonly message: string }
   | { readonly kind: "internal-error"; readonly message: string; readonly suppressedCount: number }
   | { readonly kind: "ended"; readonly reason: "stopped" | "gone" };

@@ -29,6 +29,8 @@ export class DatapathThread {
   onSyncMessage: (message: Uint8Array) => void = () => {};
   /** Takes what the operator should know. */
   onWarning: (message: string) => void = () => {};
+  /** Likewise, when nothing is wrong. */
+  onNote: (message: string) => void = () => {};
   /** Settles when the thread has loaded its code, or has ended. */
   readonly loaded: Promise<unknown>;
   /** Settles when the thread has ended, however. Never rejects. */
@@ -148,6 +150,9 @@ export class DatapathThread {
         return;
       case "warning":
         this.onWarning(report.message);
+        return;
+      case "note":
+        this.onNote(report.message);
         return;
       case "internal-error":
         this.#onInternalError(report.message, report.suppressedCount);

@@ -64,8 +64,8 @@ const control = new DirectorControl(director);
 const sync = new DirectorSync(director, (message) => report({ kind: "sync", message }));
 const datapath = new TunDatapath(data.device); // the main thread closes what it opened
 const { device, fastPath: fastPathMode, pinDirectory } = data;
-const fastPath = new FastPath(director, device.index, fastPathMode, pinDirectory, (message) =>
-  report({ kind: "warning", message }),
+const fastPath = new FastPath(director, device.index, fastPathMode, pinDirectory, (message, kind) =>
+  report({ kind, message }),
 );
 let isKept = false;
 const trace = new PacketTrace((id, line) => report({ kind: "trace", id, line }), Date.now);

@@ -4,14 +4,15 @@
  */
 import { EbpfFlowCache } from "../datapath/ebpf/flow-cache.ts";
 import { Pins } from "../datapath/ebpf/kernel/pins.ts";
-import { reasonOf } from "../datapath/ebpf/probe.ts";
+import { obstacleOf, reasonOf } from "../datapath/ebpf/probe.ts";
 import type { WayOut } from "../datapath/ebpf/way.ts";
+import { SystemCallError } from "../datapath/system-call.ts";
 import { addressToBytes } from "../datapath/tun/netlink/message.ts";
 import { Rtnetlink } from "../datapath/tun/netlink/rtnetlink.ts";
-import { SystemCallError } from "../datapath/tun/system-call.ts";
 import type { Director } from "../nat/director.ts";
 import { formatAddress } from "../wire/address.ts";
 import type { FastPathMode, FastPathStatus, Paths } from "./datapath-protocol.ts";
+import { FastPathInterfaces } from "./fast-path-interfaces.ts";
 
 export class FastPath {
   readonly #director: Director;
@@ -19,6 +20,7 @@ export class FastPath {
   readonly #device: number;
   readonly #rtnetlink = new Rtnetlink();
   readonly #cache: EbpfFlowCache | undefined;
+  readonly #interfaces: FastPathInterfaces;
   readonly #whyNot: FastPathStatus;
   #links: Paths["links"] = [];
   #mtuBytesMax = 0;
@@ -26,15 +28,16 @@ export class FastPath {
 
   /**
    * @param pinDirectory - where it outlives the process, and where the one before left its own; undefined: nowhere
-   * @param onWarning - gets a line for the operator whenever something does not work as it might
+   * @param onMessage - gets a line for the operator whenever something does not work as it might, or has changed
    */
   constructor(
     director: Director,
     device: number,
     mode: FastPathMode,
     pinDirectory: string | undefined,
-    onWarning: (message: string) => void,
+    onMessage: (message: string, kind: "warning" | "note") => void,
   ) {
+    this.#interfaces = new FastPathInterfaces(onMessage);
     this.#director = director;
     this.#device = device;
     this.#whyNot = { state: "off" };
@@ -55,13 +58,15 @@ export class FastPath {
         // The director's clock is the kernel's.
         originNs: 0,
         routedAs: device,
-        onWarning,
+        onWarning: (message) => onMessage(message, "warning"),
         ...(pinDirectory !== undefined && { pinDirectory }),
       });
       director.cached.cache = this.#cache;
     } catch (error) {
       if (!(error instanceof SystemCallError)) throw error;
-      this.#whyNot = { state: "unavailable", reason: reasonOf(error) };
+      this.#whyNot = { state: "unavailable", obstacle: obstacleOf(error), reason: reasonOf(error) };
+      // Nobody is there any more who would tell the program of the process before what has changed.
+      if (pinDirectory !== undefined) Pins.clear(pinDirectory);
     }
   }
 
@@ -69,7 +74,8 @@ export class FastPath {
     if (this.#cache === undefined) return this.#whyNot;
     const { cached, delegations } = this.#director;
     const { count: delegated, begunCount: begun } = delegations;
-    return { state: "on", suspendedBy: cached.suspensions, delegated, begun, ...this.#cache.status };
+    const ofDirector = { suspendedBy: cached.suspensions, delegated, begun };
+    return { state: "on", ...ofDirector, ...this.#interfaces.status, ...this.#cache.status };
   }
 
   /** What the host looks like now. Flows are forgotten if packets may have to go other ways. */
@@ -77,7 +83,8 @@ export class FastPath {
     const cache = this.#cache;
     if (cache === undefined) return;
     this.#links = links;
-    cache.attach(links.flatMap(({ index, isSeen }) => (isSeen ? [index] : [])));
+    const seen = links.filter(({ isSeen }) => isSeen);
+    this.#interfaces.update(seen, cache.attach(seen.map(({ index }) => index)));
     if (routing === this.#routing && clientMtuBytes === this.#mtuBytesMax) return;
     this.#routing = routing;
     this.#mtuBytesMax = clientMtuBytes;

@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
+import { SystemCallError } from "../datapath/system-call.ts";
 import {
   adoptTunDevice,
   isOfTunDevice,
@@ -23,7 +24,6 @@ import { announced, targets } from "../datapath/tun/host/territory.ts";
 import type { Link } from "../datapath/tun/netlink/link.ts";
 import { watchRouting } from "../datapath/tun/netlink/monitor.ts";
 import { Rtnetlink } from "../datapath/tun/netlink/rtnetlink.ts";
-import { SystemCallError } from "../datapath/tun/system-call.ts";
 import type { Config } from "./config/config.ts";
 import type { DrainingAddresses, Paths } from "./datapath-protocol.ts";
 import { territoryOf } from "./territory.ts";
@@ -127,7 +127,8 @@ export class Host {
       })),
       clientMtuBytes: mtu === "auto" ? 0 : mtu,
       links: links.map((link) => {
-        return { index: link.index, mtuBytes: link.mtu, isSeen: isSeen(link, this.#device) };
+        const { index, name, mtu: mtuBytes } = link;
+        return { index, name, mtuBytes, isSeen: isSeen(link, this.#device) };
       }),
       routing: routingOf(facts),
       ownAddresses: own.filter((address, at) => own.findIndex((one) => isSameFamily(one, address)) === at),

@@ -4,7 +4,7 @@
  * descriptor is taken from its process (pidfd_getfd(2)), so that none is lost.
  */
 import { type IncomingMessage, request } from "node:http";
-import { close, pidfdGetfd, pidfdOpen } from "../datapath/tun/system-call.ts";
+import { close, pidfdGetfd, pidfdOpen } from "../datapath/system-call.ts";
 import { DaemonError } from "./daemon-error.ts";
 import type { SyncDaemonOptions } from "./sync-daemons.ts";
 

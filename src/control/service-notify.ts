@@ -2,7 +2,7 @@
  * Telling the service manager how the daemon is: sd_notify(3), a datagram to the unix socket that NOTIFY_SOCKET names,
  * abstract ones ("@...") included. Without NOTIFY_SOCKET nothing is sent; a failure is nobody's loss.
  */
-import { addressOf, close, SOCK_CLOEXEC, SOCK_DGRAM, sendto, socket } from "../datapath/tun/system-call.ts";
+import { addressOf, close, SOCK_CLOEXEC, SOCK_DGRAM, sendto, socket } from "../datapath/system-call.ts";
 
 const AF_UNIX = 1;
 /** struct sockaddr_un: family and a path of up to 108 bytes. */

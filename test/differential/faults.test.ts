@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { BpfMap } from "../../src/datapath/ebpf/kernel/bpf.ts";
 import { Control, Flow, FlowKey } from "../../src/datapath/ebpf/maps/layout.ts";
 import { whyNoFastPath } from "../../src/datapath/ebpf/probe.ts";
-import { addressOf } from "../../src/datapath/tun/system-call.ts";
+import { addressOf } from "../../src/datapath/system-call.ts";
 import { tcp } from "../support/packet-builder.ts";
 import { destination, service } from "../support/replayed.ts";
 import { expectBytes } from "../support/same-bytes.ts";
@@ -13,6 +13,8 @@ const why = whyNoFastPath();
 const VIP = "202.103.106.5";
 const SERVICES = [service("tcp", VIP, 80, "rr", destination("172.16.0.2", 8000))];
 const PASS = -1;
+/** Index of the interface that every network namespace has. */
+const LOOPBACK = 1;
 
 describe.skipIf(why !== undefined)(`faults (${why ?? "eBPF is there"})`, () => {
   let twins: Twins;
@@ -51,6 +53,16 @@ describe.skipIf(why !== undefined)(`faults (${why ?? "eBPF is there"})`, () => {
     expect(twins.warnings).toEqual([
       expect.stringMatching(/^the fast path takes no more connections for now \(E2BIG\)/),
     ]);
+  });
+
+  test("an interface that cannot be had is told of, and no obstacle for others", () => {
+    const nowhere = 0x7fff_fff0;
+    expect([...twins.cache.attach([nowhere, LOOPBACK])]).toEqual([
+      [nowhere, expect.objectContaining({ call: "bpf BPF_LINK_CREATE", code: "ENODEV" })],
+    ]);
+    expect(twins.cache.status.devices).toEqual([LOOPBACK]);
+    expect(twins.cache.attach([]).size).toBe(0);
+    expect(twins.cache.status.devices).toEqual([]);
   });
 
   test("a destination without a way that it could take stays on the slow path", () => {

@@ -235,7 +235,7 @@ test("a dry run lists what would be done, and does nothing", async () => {
 test("a service manager hears of readiness, reload and stop", async () => {
   const { daemon, director, laboratory } = founding;
   const path = join(laboratory.directory, "notify.sock");
-  const [node, calls] = builtProgram("datapath/tun/system-call.js");
+  const [node, calls] = builtProgram("datapath/system-call.js");
   const listener = director.start([node!, "--input-type=module", "-e", NOTIFY_LISTENER, calls!, path]);
   await listener.waitFor(/bound/);
   await writeFile(daemon.file, configurationText(founding, [web]));

@@ -15,7 +15,7 @@ import {
   SOCK_NONBLOCK,
   socket,
   watchReadable,
-} from "../../datapath/tun/system-call.ts";
+} from "../../datapath/system-call.ts";
 import { formatPacket } from "../../wire/text.ts";
 
 /** ETH_P_ALL in network order: packets in both directions, where ETH_P_IP would show those received only. */

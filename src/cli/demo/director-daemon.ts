@@ -23,6 +23,8 @@ export class DirectorDaemon {
   readonly file: string;
   /** Lines behind every configuration. */
   more = "";
+  /** What starts the daemon's command: a program and its arguments, behind which the command comes. */
+  launcher: readonly string[] = [];
   readonly #namespace: Namespace;
   /** With it the other commands find this daemon. */
   readonly environment: { readonly VSNAT_SOCKET: string; readonly VSNAT_RUNTIME_DIRECTORY: string };
@@ -51,7 +53,7 @@ export class DirectorDaemon {
 ${this.more}`,
     );
     const command = builtProgram("cli/vsnat.js", "run", "--config", this.file, ...args);
-    this.#program = this.#namespace.start(command, { env: this.environment });
+    this.#program = this.#namespace.start([...this.launcher, ...command], { env: this.environment });
     await this.#program.waitFor(/\bready\b/i);
     return this.#program;
   }

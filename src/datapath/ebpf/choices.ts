@@ -9,7 +9,7 @@ import type {
   ServerChooser,
 } from "../../nat/contracts/flow-cache.ts";
 import { difference32, fold } from "../../wire/checksum.ts";
-import { addressOf } from "../tun/system-call.ts";
+import { addressOf } from "../system-call.ts";
 import type { ConnectionLines } from "./connection-lines.ts";
 import type { BpfMap } from "./kernel/bpf.ts";
 import {

@@ -14,7 +14,7 @@ import type {
   TrafficSink,
 } from "../../nat/contracts/flow-cache.ts";
 import { Flow, Protocol } from "../../wire/flow.ts";
-import { errnoName, SystemCallError } from "../tun/system-call.ts";
+import { errnoName, SystemCallError } from "../system-call.ts";
 import { assemble } from "./asm/assembler.ts";
 import { Auditor, type Mismatch } from "./audit.ts";
 import { Choices } from "./choices.ts";
@@ -109,6 +109,7 @@ export class EbpfFlowCache implements FlowCache {
   readonly #excepted: Uint8Array;
   #exceptedCount = 0;
   #refusedCount = 0;
+  readonly #refusalsSaid = new Set<string>();
   #withoutWayCount = 0;
   #refusedUntilTick = 0;
   #lostNewsSeen = 0;
@@ -228,8 +229,12 @@ export class EbpfFlowCache implements FlowCache {
     return count;
   }
 
-  /** See the packets that come in at these interfaces, and at no others. What cannot be is said and left out. */
-  attach(devices: readonly number[]): void {
+  /**
+   * See the packets that come in at these interfaces, and at no others.
+   * @returns those where that cannot be, and why; their packets take the slow path
+   */
+  attach(devices: readonly number[]): ReadonlyMap<number, SystemCallError> {
+    const refusals = new Map<number, SystemCallError>();
     for (const [device, link] of this.#links) {
       if (devices.includes(device) && link.device === device) continue;
       link.detach();
@@ -245,9 +250,10 @@ export class EbpfFlowCache implements FlowCache {
         this.#pins?.keepLink(link, device);
       } catch (error) {
         if (!(error instanceof SystemCallError)) throw error;
-        this.#options.onWarning(`${error.message}; its packets take the slow path`);
+        refusals.set(device, error);
       }
     }
+    return refusals;
   }
 
   /** Routes changed: nothing that was found out about them holds. The caller flushes every destination. */
@@ -297,9 +303,13 @@ export class EbpfFlowCache implements FlowCache {
   install(record: number, state: number, seenTick: number, nowTick: number): boolean {
     const table = this.#table;
     const server = table.server(record);
-    if (server >= this.#serversMax || nowTick < this.#refusedUntilTick) {
+    if (server >= this.#serversMax) {
+      this.#refuse(`it has room for ${this.#serversMax} servers`);
+      return this.except(record);
+    }
+    if (nowTick < this.#refusedUntilTick) {
       this.#refusedCount++;
-      return server >= this.#serversMax && this.except(record);
+      return false;
     }
     const family = table.family(record) as 4 | 6;
     const { words } = table;
@@ -318,7 +328,8 @@ export class EbpfFlowCache implements FlowCache {
     if (result < 0) {
       this.#lines.end(record);
       if (wasCached) this.#uncount(record);
-      this.#refuse(-result, nowTick);
+      this.#refuse(errnoName(-result));
+      this.#refusedUntilTick = nowTick + REFUSED_PAUSE_TICKS;
       return false;
     }
     if (wasCached) this.#uncount(record);
@@ -500,11 +511,13 @@ export class EbpfFlowCache implements FlowCache {
     );
   }
 
-  #refuse(errno: number, nowTick: number): void {
-    if (this.#refusedCount++ === 0)
-      this.#options.onWarning(
-        `the fast path takes no more connections for now (${errnoName(errno)}); they take the slow path`,
-      );
-    this.#refusedUntilTick = nowTick + REFUSED_PAUSE_TICKS;
+  /** Said once for each reason. */
+  #refuse(reason: string): void {
+    this.#refusedCount++;
+    if (this.#refusalsSaid.has(reason)) return;
+    this.#refusalsSaid.add(reason);
+    this.#options.onWarning(
+      `the fast path takes no more connections for now (${reason}); they take the slow path`,
+    );
   }
 }

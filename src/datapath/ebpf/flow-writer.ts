@@ -5,7 +5,7 @@
 import type { ConnectionTable } from "../../nat/connection-table.ts";
 import { difference32, fold } from "../../wire/checksum.ts";
 import { Protocol } from "../../wire/flow.ts";
-import { addressOf } from "../tun/system-call.ts";
+import { addressOf } from "../system-call.ts";
 import type { BpfMap } from "./kernel/bpf.ts";
 import { Flow, FlowKey, flowClass, Mode } from "./maps/layout.ts";
 

@@ -1,5 +1,5 @@
 /** Where packets leave, and who knows: the kernel's routing, asked once for an address and remembered here. */
-import { addressOf } from "../tun/system-call.ts";
+import { addressOf } from "../system-call.ts";
 import type { BpfMap } from "./kernel/bpf.ts";
 import { HopKey, Way } from "./maps/layout.ts";
 import { WAYS_MAX } from "./maps/maps.ts";

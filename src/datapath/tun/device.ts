@@ -12,9 +12,6 @@
  * Not here: several queues, attaching to a device made by others, addresses and routes (see host/).
  */
 import { existsSync, writeFileSync } from "node:fs";
-import { Rtnetlink } from "./netlink/rtnetlink.ts";
-import { VIRTIO_HEADER_BYTES } from "./offload.ts";
-import { handOverReceiving } from "./processor.ts";
 import {
   addressOf,
   close,
@@ -24,7 +21,10 @@ import {
   O_NONBLOCK,
   O_RDWR,
   open,
-} from "./system-call.ts";
+} from "../system-call.ts";
+import { Rtnetlink } from "./netlink/rtnetlink.ts";
+import { VIRTIO_HEADER_BYTES } from "./offload.ts";
+import { handOverReceiving } from "./processor.ts";
 
 export const TUN_PATH = "/dev/net/tun";
 export const TUN_MTU_BYTES = 65_535;

@@ -13,7 +13,7 @@ import { type Milliseconds, milliseconds } from "../../base/environment.ts";
 import { unreachable } from "../../base/unreachable.ts";
 import type { Verdict } from "../../nat/verdict.ts";
 import { Packet } from "../../wire/packet.ts";
-import { addressOf, EINTR, expectSuccess, POLLIN, poll } from "./system-call.ts";
+import { addressOf, EINTR, expectSuccess, POLLIN, poll } from "../system-call.ts";
 import type { TunDatapath } from "./tun-datapath.ts";
 import type { Wake } from "./wake.ts";
 

@@ -3,10 +3,10 @@
  */
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { release } from "node:os";
+import { close, errnoName, O_CLOEXEC, O_RDWR, open, SystemCallError } from "../system-call.ts";
 import { openTunDevice, TUN_PATH, type TunOffload } from "./device.ts";
 import { readSysctl } from "./host/host-facts.ts";
 import { Rtnetlink } from "./netlink/rtnetlink.ts";
-import { close, errnoName, O_CLOEXEC, O_RDWR, open, SystemCallError } from "./system-call.ts";
 
 const CAP_NET_ADMIN = 12n;
 const CAP_NET_RAW = 13n;

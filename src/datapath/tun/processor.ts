@@ -6,7 +6,7 @@
  * 0.47 of plain forwarding instead of 0.55; hence off by default. Steering to both of two processors was worse still.
  */
 import { readFileSync, writeFileSync } from "node:fs";
-import { addressOf, schedSetaffinity } from "./system-call.ts";
+import { addressOf, schedSetaffinity } from "../system-call.ts";
 
 /** Processors beyond are not used: one 32-bit word of a mask. */
 const PROCESSORS_MAX = 32;

@@ -5,10 +5,10 @@
 import { Fragmenter } from "../../wire/fragment.ts";
 import { HEADROOM_BYTES, Packet } from "../../wire/packet.ts";
 import type { Datapath } from "../datapath.ts";
+import { type Address, addressOf, EAGAIN, EBADFD, EINTR, EINVAL, EIO, read, write } from "../system-call.ts";
 import { DatagramMerge } from "./datagram-merge.ts";
 import type { TunDevice } from "./device.ts";
 import { Offload, VIRTIO_HEADER_BYTES } from "./offload.ts";
-import { type Address, addressOf, EAGAIN, EBADFD, EINTR, EINVAL, EIO, read, write } from "./system-call.ts";
 
 const RECEIVE_AT = HEADROOM_BYTES - VIRTIO_HEADER_BYTES;
 

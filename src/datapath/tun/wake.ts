@@ -3,7 +3,17 @@
  * An eventfd, so any number of rings before the loop looks count as one. File descriptors belong to the process, so the
  * number can be sent to another thread.
  */
-import { addressOf, close, EINTR, eventfd, expectSuccess, POLLIN, poll, read, write } from "./system-call.ts";
+import {
+  addressOf,
+  close,
+  EINTR,
+  eventfd,
+  expectSuccess,
+  POLLIN,
+  poll,
+  read,
+  write,
+} from "../system-call.ts";
 
 const COUNTER_BYTES = 8;
 /** Of a struct pollfd, behind the two counters. */

@@ -5,7 +5,7 @@
  * laboratory only.
  */
 import { readFileSync } from "node:fs";
-import { addressOf, bind, expectSuccess, socket, write } from "../../../dist/datapath/tun/system-call.js";
+import { addressOf, bind, expectSuccess, socket, write } from "../../../dist/datapath/system-call.js";
 
 const [device, mac, address, port, count, perSecond, ack] = process.argv.slice(2);
 const AF_PACKET = 17;

@@ -2,7 +2,7 @@
  * bpf(2), the only place that calls it (Linux: include/uapi/linux/bpf.h, union bpf_attr). Everything here is for
  * set-up and may throw, except `BpfMap.update` and `delete`, which the packet path uses: they return what the call did.
  */
-import { addressOf, bpf, close, expectSuccess, mapMemory, SystemCallError } from "../../tun/system-call.ts";
+import { addressOf, bpf, close, expectSuccess, mapMemory, SystemCallError } from "../../system-call.ts";
 
 const Command = {
   mapCreate: 0, mapLookup: 1, mapUpdate: 2, mapDelete: 3, mapNextKey: 4, programLoad: 5, pin: 6, get: 7, programRun: 10,

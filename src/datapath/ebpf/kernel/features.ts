@@ -1,6 +1,6 @@
 /** What this kernel's eBPF can do, asked once a process. */
 import { readFileSync } from "node:fs";
-import { EINVAL, SystemCallError } from "../../tun/system-call.ts";
+import { EINVAL, SystemCallError } from "../../system-call.ts";
 import { assemble } from "../asm/assembler.ts";
 import { call, exit, mov } from "../asm/instruction.ts";
 import { BpfProgram, TcxLink } from "./bpf.ts";

@@ -4,7 +4,7 @@
  */
 import { mkdirSync, readdirSync, statfsSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import { expectSuccess, mount } from "../../tun/system-call.ts";
+import { expectSuccess, mount } from "../../system-call.ts";
 import { LAYOUT_VERSION } from "../maps/layout.ts";
 import { BpfMap, openPinned, TcxLink } from "./bpf.ts";
 

@@ -8,7 +8,7 @@
  *     | length | page | entry ...              length: bit 31 still being written, bit 30 given up
  *     +--------+------+----------------------
  */
-import { mapMemory } from "../../tun/system-call.ts";
+import { mapMemory } from "../../system-call.ts";
 import type { BpfMap } from "./bpf.ts";
 
 const PAGE_BYTES = 4096;

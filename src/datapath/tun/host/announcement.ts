@@ -4,8 +4,6 @@
  * replace what they remember of another director). One packet each; packets get lost, so whoever takes over repeats it.
  */
 import { finish, sum } from "../../../wire/checksum.ts";
-import type { Link } from "../netlink/link.ts";
-import { addressToBytes } from "../netlink/message.ts";
 import {
   AF_PACKET,
   addressOf,
@@ -15,7 +13,9 @@ import {
   SOCK_DGRAM,
   sendto,
   socket,
-} from "../system-call.ts";
+} from "../../system-call.ts";
+import type { Link } from "../netlink/link.ts";
+import { addressToBytes } from "../netlink/message.ts";
 import type { HostConfig } from "./host-config.ts";
 import type { HostFacts } from "./host-facts.ts";
 import { announcingDevices } from "./host-plan.ts";

@@ -18,7 +18,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { EAGAIN, expectSuccess, flockExclusively } from "../system-call.ts";
+import { EAGAIN, expectSuccess, flockExclusively } from "../../system-call.ts";
 import { changeKey, type HostChange } from "./host-change.ts";
 import { bootId, namespaceCookie, namespaceInode } from "./place.ts";
 import { runtimeDirectory } from "./runtime-directory.ts";

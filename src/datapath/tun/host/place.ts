@@ -9,7 +9,7 @@ import {
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   socket,
-} from "../system-call.ts";
+} from "../../system-call.ts";
 
 const SOL_SOCKET = 1;
 const SO_NETNS_COOKIE = 71;

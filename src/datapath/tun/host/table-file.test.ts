@@ -19,7 +19,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ConnectionTable } from "../../../nat/connection-table.ts";
 import { directorMemory, TABLE_AT } from "../../../nat/director-memory.ts";
 import { Flow } from "../../../wire/flow.ts";
-import { unmapMemory } from "../system-call.ts";
+import { unmapMemory } from "../../system-call.ts";
 import { mapTableFile, openTableFile, removeTableFile, tableFileDevices } from "./table-file.ts";
 
 const CAPACITY = 100;

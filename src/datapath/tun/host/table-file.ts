@@ -21,7 +21,7 @@ import { join } from "node:path";
 import { ConnectionTable } from "../../../nat/connection-table.ts";
 import { directorBytes, TABLE_AT } from "../../../nat/director-memory.ts";
 import type { MemoryPart } from "../../../nat/memory-part.ts";
-import { allocateFile, EOPNOTSUPP, mapMemory } from "../system-call.ts";
+import { allocateFile, EOPNOTSUPP, mapMemory } from "../../system-call.ts";
 import { bootId, namespaceCookie, namespaceInode } from "./place.ts";
 import { tableDirectory } from "./runtime-directory.ts";
 

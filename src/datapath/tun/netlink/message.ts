@@ -11,7 +11,7 @@
  */
 
 import { type Address, type Family, formatAddress, parseAddress } from "../../../wire/address.ts";
-import { AF_INET, AF_INET6 } from "../system-call.ts";
+import { AF_INET, AF_INET6 } from "../../system-call.ts";
 
 export const MESSAGE_HEADER_BYTES = 16;
 const ATTRIBUTE_HEADER_BYTES = 4;

@@ -14,7 +14,7 @@ import {
   SOCK_RAW,
   socket,
   watchReadable,
-} from "../system-call.ts";
+} from "../../system-call.ts";
 
 const NETLINK_ROUTE = 0;
 /** RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE */

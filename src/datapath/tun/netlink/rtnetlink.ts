@@ -15,7 +15,7 @@ import {
   SystemCallError,
   sendto,
   socket,
-} from "../system-call.ts";
+} from "../../system-call.ts";
 import { decodeAddress, dumpAddresses, type InterfaceAddress } from "./interface-address.ts";
 import { decodeLink, deleteLink, dumpLinks, type Link, type LinkSettings, setLink } from "./link.ts";
 import { type MessageWriter, type NetlinkMessage, splitMessages } from "./message.ts";
