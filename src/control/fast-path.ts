@@ -102,7 +102,10 @@ export class FastPath {
 
   /** @param isKept - what is pinned goes on without a process */
   close(isKept: boolean): void {
-    this.#director.cached.cache = undefined;
+    const { cached } = this.#director;
+    // What is kept goes on choosing servers as well; what began is entered for the last time.
+    if (isKept) cached.catchUpChanges();
+    else cached.cache = undefined;
     this.#cache?.close(isKept);
     this.#rtnetlink.close();
   }

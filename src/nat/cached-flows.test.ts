@@ -1,98 +1,16 @@
 /** The director with a cache that a test plays: what is offered to it, and how what it says comes into the table. */
 import { beforeEach, describe, expect, test } from "vitest";
+import { FakeCache } from "../../test/support/fake-cache.ts";
 import { tcp, udp } from "../../test/support/packet-builder.ts";
 import { destination, service } from "../../test/support/replayed.ts";
 import { Stage } from "../../test/support/stage.ts";
 import { seconds } from "../base/environment.ts";
 import { TICK_MS } from "./connection-table.ts";
-import type { ChangeSink, FlowCache, FlowRules, TrafficSink } from "./contracts/flow-cache.ts";
 import type { ConnectionObserver } from "./forwarding.ts";
 import { TCP_STATE } from "./protocol/tcp.ts";
 
 const CLIENT = "202.100.1.2:1000";
 const VIP = "202.103.106.5";
-
-interface Line {
-  state: number;
-  seenTick: number;
-  inPackets: number;
-  enteredPackets: number;
-  hasNews: boolean;
-  isCurrent: boolean;
-}
-
-class FakeCache implements FlowCache {
-  readonly lines = new Map<number, Line>();
-  readonly changes: Parameters<ChangeSink>[] = [];
-  counts: Parameters<TrafficSink> = [0, 0, 0, 0];
-  isEnabled = false;
-  rules: FlowRules | undefined;
-
-  install(record: number, state: number, seenTick: number): boolean {
-    this.lines.set(record, {
-      state,
-      seenTick,
-      inPackets: 1,
-      enteredPackets: 1,
-      hasNews: false,
-      isCurrent: true,
-    });
-    return true;
-  }
-  except(): boolean {
-    return true;
-  }
-  withdraw(record: number): void {
-    this.lines.delete(record);
-  }
-  flushServer(): void {
-    for (const line of this.lines.values()) line.isCurrent = false;
-  }
-  isCached(record: number): boolean {
-    return this.lines.has(record);
-  }
-  isCurrent(record: number): boolean {
-    return this.lines.get(record)?.isCurrent === true;
-  }
-  state(record: number): number {
-    this.lines.get(record)!.hasNews = false;
-    return this.lines.get(record)!.state;
-  }
-  seenTick(record: number): number {
-    return this.lines.get(record)!.seenTick;
-  }
-  takeInPackets(record: number, until?: number): number {
-    const line = this.lines.get(record)!;
-    const taken = (until ?? line.inPackets) - line.enteredPackets;
-    line.enteredPackets += taken;
-    return taken;
-  }
-  hasNews(record: number): boolean {
-    return this.lines.get(record)!.hasNews;
-  }
-  tell(record: number, state: number, seenTick: number): void {
-    Object.assign(this.lines.get(record)!, { state, seenTick, hasNews: false });
-  }
-  takeChanges(changed: ChangeSink): void {
-    for (const change of this.changes.splice(0)) changed(...change);
-  }
-  takeCounts(_: number, add: TrafficSink): void {
-    add(...this.counts);
-    this.counts = [0, 0, 0, 0];
-  }
-  setEnabled(isEnabled: boolean): void {
-    this.isEnabled = isEnabled;
-  }
-  setRules(rules: FlowRules): void {
-    this.rules = rules;
-  }
-
-  /** As if the kernel had forwarded packets of it. */
-  saw(record: number, state: number, seenTick: number, packets = 1): void {
-    const line = this.lines.get(record)!;
-    Object.assign(line, { state, seenTick, inPackets: line.inPackets + packets, hasNews: true });
-  }
-}
 
 const SERVICES = [
   service("tcp", VIP, 80, "lc", destination("172.16.0.2", 80), destination("172.16.0.3", 80)),

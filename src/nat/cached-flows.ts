@@ -43,6 +43,8 @@ export class CachedFlows {
   readonly #suspensions = new Set<string>();
   /** Entries with a number below this may belong into the cache and not be there. */
   #sweepCursor = 0;
+  /** The last one found no room. */
+  #isFull = false;
 
   constructor(
     table: ConnectionTable,
@@ -59,10 +61,9 @@ export class CachedFlows {
   }
 
   set cache(cache: FlowCache | undefined) {
-    this.delegations?.recall();
+    if (this.delegations !== undefined) this.delegations.chooser = cache?.chooser;
     this.#cache = cache;
     this.#beginSweep();
-    if (this.delegations !== undefined) this.delegations.chooser = cache?.chooser;
     this.rulesChanged();
     cache?.setEnabled(this.#suspensions.size === 0);
   }
@@ -80,6 +81,13 @@ export class CachedFlows {
     this.delegations?.advance();
   }
 
+  /** Is a sweep under way that could go on? */
+  get isBusy(): boolean {
+    return (
+      this.#cache !== undefined && this.#sweepCursor > 0 && this.#suspensions.size === 0 && !this.#isFull
+    );
+  }
+
   #beginSweep(): void {
     this.#sweepCursor = this.#table.highWater;
   }
@@ -94,7 +102,8 @@ export class CachedFlows {
       if (table.isLive(record) && !table.isTemplate(record) && !cache.isCurrent(record)) {
         const destination = this.#services.destination(table.server(record));
         const seenTick = nowTick - (table.timeout(record) - table.ticksLeft(record, nowTick));
-        if (!this.#put(cache, record, destination, seenTick)) return; // no room: tried again
+        this.#isFull = !this.#put(cache, record, destination, seenTick);
+        if (this.#isFull) return; // tried again
         puts--;
       }
       this.#sweepCursor = record;

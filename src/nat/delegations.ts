@@ -74,7 +74,8 @@ export class Delegations {
   }
 
   set chooser(chooser: ServerChooser | undefined) {
-    this.#delegated.clear();
+    this.recall();
+    this.takeBackRecords();
     this.#chooser = chooser;
     this.#isDirty = true;
     if (chooser === undefined) return;

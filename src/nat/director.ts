@@ -331,6 +331,11 @@ export class Director {
     return verdict;
   }
 
+  /** Is there more to do for a flow cache than one call of `advance` does? */
+  get isBusy(): boolean {
+    return this.cached.isBusy;
+  }
+
   /** Let time pass: expire entries and fragments (a bounded number), run defences and the rate estimator. */
   advance(now: Milliseconds): void {
     this.#setNow(now);

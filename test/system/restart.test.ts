@@ -5,9 +5,10 @@
 import { readdirSync } from "node:fs";
 import { chmod, mkdir, open, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { VIP } from "../../src/cli/demo/founding-network.ts";
 import { Program } from "../../src/cli/demo/program.ts";
+import { whyNoFastPath } from "../../src/datapath/ebpf/probe.ts";
 import {
   configurationText,
   type Founding,
@@ -27,6 +28,8 @@ const FTP_SERVICE = `  - { listen: "tcp://${VIP.ipv4}:21", app: ftp, servers: ["
 const FTP_BYTES = 40 * 2 ** 20;
 const IDLE_COUNT = 100_000;
 
+/** The slow path does not go on without a process. */
+const isSlow = process.env.VSNAT_TEST_FAST_PATH === "off" || whyNoFastPath() !== undefined;
 let founding: Founding;
 const configuration = (): string => configurationText(founding, [web, bulk, idle], FTP_SERVICE);
 const CONFIGURATION = (): string => configurationText(founding, [web, bulk, idle], FTP_SERVICE);
@@ -210,6 +213,36 @@ describe("under load", () => {
       console.info(
         `${name}: nobody waited longer than ${longestMs} ms; ${/took over.*/.exec(after.stderr)?.[0]}`,
       );
+    },
+  );
+
+  test.skipIf(isSlow)(
+    "connections begin while nobody is there, and the next one takes them over",
+    async () => {
+      const { daemon, client } = founding;
+      // First the kernel is told of all the idle ones, which must not be taken for new.
+      await vi.waitUntil(async () => {
+        const { fastPath } = JSON.parse((await daemon.vsnat("status", "--json")).stdout);
+        return fastPath.delegated > 0;
+      }, 20_000);
+      daemon.program.kill("SIGKILL");
+      await daemon.program.ended;
+      const url = `http://${VIP.ipv4}/name?[1-50]`;
+      const { stdout } = await client.namespace.run(["curl", "--silent", "--max-time", "20", url]);
+      expect(stdout).toMatch(/^(A\nB\n|B\nA\n){25}$/); // one server after the other
+      const kept = client.namespace.start(
+        testProgram("kept-connections", `http://${VIP.ipv4}/kept`, 20, 100),
+      );
+      await kept.waitFor(/open/);
+      await daemon.start(configuration());
+      const rounds = (kept.stdout.match(/^round /gm) ?? []).length;
+      await kept.waitFor(new RegExp(`round ${rounds + 3}\n`));
+      const { count, claimed } = await census();
+      expect(count).toBe(claimed);
+      const status = JSON.parse((await daemon.vsnat("status", "--json")).stdout);
+      expect(status.fastPath.begun).toBeGreaterThanOrEqual(70);
+      const result = JSON.parse((await kept.stop()).stdout.trim().split("\n").at(-1)!);
+      expect(result).toMatchObject({ lost: 0, wrong: 0, errors: [] });
     },
   );
 

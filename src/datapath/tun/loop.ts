@@ -19,6 +19,8 @@ import type { Wake } from "./wake.ts";
 
 const BATCH_MAX = 256;
 const TICK_MS = 100;
+/** While there is more to do than one call of `advance` does. */
+const BUSY_TICK_MS = 1;
 const REPORT_INTERVAL_MS = 10_000;
 
 /** What the loop drives: the director, or something as simple as one. */
@@ -27,6 +29,8 @@ export interface PacketProcessor {
   receive(packet: Packet, now: Milliseconds): Verdict;
   /** Do what is due. Called at least every tick, and often; bounded work each time. */
   advance(now: Milliseconds): void;
+  /** One call of `advance` did not do all there is to do: it is called again soon. */
+  readonly isBusy?: boolean;
 }
 
 /** Watches packets; set only while somebody looks, because it slows every packet. */
@@ -92,12 +96,12 @@ export class PacketLoop {
 
   /** Blocks this thread. */
   run(): LoopEnd {
-    const { datapath, wake, control } = this.#options;
+    const { datapath, wake, control, processor } = this.#options;
     const polled = new PollPair(datapath.device.descriptor, wake.descriptor);
     let isMore = true;
     for (;;) {
       if (this.#isPaused) wake.wait();
-      if (polled.wait(isMore ? 0 : this.#tickMs)) {
+      if (polled.wait(isMore ? 0 : processor.isBusy === true ? BUSY_TICK_MS : this.#tickMs)) {
         wake.clear();
         try {
           control(this.#clock());
