@@ -64,6 +64,8 @@ export class Bindings {
   /** Take an entry out of the table. Nothing may hang on it. */
   remove(record: number): void {
     const table = this.#table;
+    this.cached?.settle(record);
+    if (!table.isLive(record)) return; // another connection took its place, as it turned out
     const destination = this.#services.destination(table.server(record));
     if (table.isTemplate(record)) {
       destination.persistentConnections--;

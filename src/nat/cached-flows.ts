@@ -29,6 +29,8 @@ const PUTS_PER_ADVANCE = 256;
 export class CachedFlows {
   /** Packets by verdict, the director's own count. */
   readonly verdictCounts: Float64Array;
+  /** conn_reuse_mode; `rulesChanged` makes it known. */
+  isReusing = false;
   /** What the cache may decide by itself. */
   delegations: Delegations | undefined;
   readonly #table: ConnectionTable;
@@ -115,15 +117,10 @@ export class CachedFlows {
     this.#enter(record);
   }
 
-  /** An entry that is none, of what the cache began. */
-  forget(record: number): void {
-    this.#cache?.withdraw(record);
-  }
-
   /** Timeouts or the state table changed. */
   rulesChanged(): void {
     const told = this.#observer === undefined ? NEVER : this.#told;
-    this.#cache?.setRules({ ...this.#states.rules, told });
+    this.#cache?.setRules({ ...this.#states.rules, isReusing: this.isReusing, told });
   }
 
   /**
@@ -220,10 +217,20 @@ export class CachedFlows {
     } else this.catchUp(record);
   };
 
-  /** The entry is about to go: what is still to be told of it matters to its template, and to who observes. */
-  withdraw(record: number): void {
+  /** The entry is about to go: what is still to be told of it matters to its template, and to who observes. It may go by that. */
+  settle(record: number): void {
     if (this.#cache?.isCached(record) === true) this.catchUpChanges();
+  }
+
+  /** The entry goes, and was settled. */
+  withdraw(record: number): void {
     this.#cache?.withdraw(record);
+  }
+
+  /** The entry goes, and the cache has another connection in its place already. */
+  lapse(record: number): void {
+    this.catchUp(record);
+    this.#cache?.lapse(record);
   }
 
   /** Routes or interfaces changed, or the destination is being removed: its connections come here again. */

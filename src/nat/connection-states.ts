@@ -110,7 +110,7 @@ export class ConnectionStates {
   }
 
   /** By which a flow cache follows connections. */
-  get rules(): Omit<FlowRules, "told"> {
+  get rules(): Omit<FlowRules, "told" | "isReusing"> {
     return {
       isSecureTcp: this.#defence.isSecureTcp,
       tcpTicks: this.#tcpTicks,

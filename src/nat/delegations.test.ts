@@ -87,7 +87,7 @@ function begin(): string {
   flow.sourcePort = nextPort++;
   flow.destinationPort = 80;
   cache.install(record, 3, 0);
-  expect(chooser.onBegan(record, target.number, flow, target.words, target.port)).toBe(record);
+  expect(chooser.onBegan(record, target.number, flow, target.words, target.port, -1, 0)).toBe(record);
   return `${target.words[0]! & 0xff}`;
 }
 

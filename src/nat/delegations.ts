@@ -11,6 +11,7 @@
  * drop_packet, or entries that the cache does not have and a SYN might be about.
  */
 import { Flow, Protocol } from "../wire/flow.ts";
+import type { Bindings } from "./bindings.ts";
 import type { CachedFlows } from "./cached-flows.ts";
 import type { ConnectionTable } from "./connection-table.ts";
 import type { BeginningSink, Delegation, ServerChooser } from "./contracts/flow-cache.ts";
@@ -46,6 +47,7 @@ export class Delegations {
   readonly #table: ConnectionTable;
   readonly #services: ServiceBook;
   readonly #dispatcher: Dispatcher;
+  readonly #bindings: Bindings;
   readonly #cached: CachedFlows;
   readonly #onBegun: () => void;
   readonly #delegated = new Map<VirtualService, Delegated>();
@@ -58,9 +60,11 @@ export class Delegations {
     table: ConnectionTable,
     services: ServiceBook,
     dispatcher: Dispatcher,
+    bindings: Bindings,
     cached: CachedFlows,
     onBegun: () => void,
   ) {
+    this.#bindings = bindings;
     this.#table = table;
     this.#services = services;
     this.#dispatcher = dispatcher;
@@ -166,8 +170,12 @@ export class Delegations {
     if (delegation.kind === "sequence") service.scheduler.position = positions[placeIn(delegation, taken)]!;
   }
 
-  readonly #began: BeginningSink = (record, server, flow, destination, port) => {
+  readonly #began: BeginningSink = (record, server, flow, destination, port, replaced, generation) => {
     const table = this.#table;
+    if (replaced >= 0 && table.isLive(replaced) && table.generation(replaced) === generation) {
+      this.#cached.lapse(replaced);
+      this.#bindings.remove(replaced);
+    }
     // Another process may have had other numbers.
     const found =
       record >= 0
@@ -183,7 +191,7 @@ export class Delegations {
       if (record < 0) return -1;
       // As an entry for a moment, under which the cache finds what it has to forget.
       table.insert(flow, destination, port, 0, flow.sourcePort, server, record);
-      this.#cached.forget(record);
+      this.#cached.withdraw(record);
       table.remove(record);
       return -1;
     }

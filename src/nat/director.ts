@@ -167,9 +167,16 @@ export class Director {
     this.#forwarding = new Forwarding(connections, this.#states, this.#answers, traffic, hopChange);
     this.cached = new CachedFlows(connections, services, this.#states, traffic, this.verdictCounts);
     this.bindings.cached = this.#forwarding.cached = this.cached;
-    this.delegations = new Delegations(connections, services, this.#dispatcher, this.cached, () => {
-      this.createdCount++;
-    });
+    this.delegations = new Delegations(
+      connections,
+      services,
+      this.#dispatcher,
+      this.bindings,
+      this.cached,
+      () => {
+        this.createdCount++;
+      },
+    );
     this.delegations.mayDelegate = () => this.#mayDelegate;
     this.cached.delegations = this.#dispatcher.delegations = this.delegations;
     services.onChange = (service) => this.delegations.recall(service);
@@ -297,6 +304,7 @@ export class Director {
 
   #configureCached(): void {
     this.delegations.recall();
+    this.cached.isReusing = this.#settings.ipvs.conn_reuse_mode !== 0;
     this.cached.suspend("backup_only", this.#leavesClients);
     this.cached.observe(this.#observer, this.#settings.ipvs.sync_threshold);
   }

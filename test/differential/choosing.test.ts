@@ -61,6 +61,24 @@ describe.skipIf(why !== undefined)(`choosing in the kernel (${why ?? "eBPF is th
     },
   );
 
+  test("a client's port used again begins anew in the kernel once its connection is over, and not before", () => {
+    play([web("rr", 1, 1)], (twins) => {
+      for (let n = 0; n < 4; n++) twins.send(syn(n));
+      expect(twins.send(syn(3)).isFast).toBe(false);
+      const send = (flags: string) => twins.send(tcp({ from: "202.100.1.4:1027", to: `${VIP}:80`, flags }));
+      for (const [flags, isOver] of [
+        ["R", false],
+        ["FA", true],
+        ["R", false],
+        ["FA", true],
+      ] as const) {
+        expect(send(flags).isFast).toBe(true);
+        expect(send("S").isFast).toBe(isOver);
+      }
+      expect(twins.fast.director.connections.count).toBe(4);
+    });
+  });
+
   let begunCount = 0;
   test(`${HISTORIES} histories of ${STEPS} steps`, { timeout: 180_000 }, () => {
     fc.assert(

@@ -41,6 +41,9 @@ export class FakeCache implements FlowCache {
   withdraw(record: number): void {
     this.lines.delete(record);
   }
+  lapse(record: number): void {
+    this.lines.delete(record);
+  }
   flushServer(): void {
     for (const line of this.lines.values()) line.isCurrent = false;
   }

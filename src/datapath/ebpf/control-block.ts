@@ -56,7 +56,10 @@ export class ControlBlock {
     return Atomics.load(this.#words, Control.at.lostNews / 4);
   }
 
-  setRules({ isSecureTcp, tcpTicks, secureTcpTicks, udpTicks, told: [threshold, period] }: FlowRules): void {
+  setRules(rules: FlowRules): void {
+    const { isSecureTcp, isReusing, tcpTicks, secureTcpTicks, udpTicks, told } = rules;
+    const [threshold, period] = told;
+    this.#words[Control.at.reuses / 4] = isReusing ? 1 : 0;
     for (let state = 0; state < STATES_MAX; state++) {
       this.#setTimeout(Mode.tcp, state, tcpTicks[state] ?? 0);
       this.#setTimeout(Mode.secureTcp, state, secureTcpTicks[state] ?? 0);

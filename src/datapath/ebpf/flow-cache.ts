@@ -365,6 +365,12 @@ export class EbpfFlowCache implements FlowCache {
     this.#uncount(record);
   }
 
+  lapse(record: number): void {
+    if (!this.isCached(record)) return;
+    this.#lines.end(record);
+    this.#uncount(record);
+  }
+
   flushServer(number: number): void {
     if (number < this.#serversMax) Atomics.add(this.#epochs, number * 2, 1);
   }
@@ -496,7 +502,10 @@ export class EbpfFlowCache implements FlowCache {
     flow.sourcePort = data.getUint16(at + Born.at.clientPort);
     flow.destinationPort = data.getUint16(at + Born.at.virtualPort);
     const port = data.getUint16(at + Born.at.destinationPort);
-    return tell?.(record, data.getUint32(at + Born.at.server, true), flow, this.#destination, port) ?? -1;
+    const server = data.getUint32(at + Born.at.server, true);
+    const replaced = data.getUint32(at + Born.at.replaced, true) - 1;
+    const generation = data.getInt32(at + Born.at.replacedGeneration, true);
+    return tell?.(record, server, flow, this.#destination, port, replaced, generation) ?? -1;
   }
 
   #disagree({ record, direction, before, kernel, director }: Mismatch): void {

@@ -7,7 +7,7 @@ import { difference32, fold } from "../../wire/checksum.ts";
 import { Protocol } from "../../wire/flow.ts";
 import { addressOf } from "../system-call.ts";
 import type { BpfMap } from "./kernel/bpf.ts";
-import { Flow, FlowKey, flowClass, Mode } from "./maps/layout.ts";
+import { Flow, FlowKey, flowClass, Mode, REUSABLE } from "./maps/layout.ts";
 
 const KEY_AT = 0;
 const VALUE_AT = 64;
@@ -126,7 +126,8 @@ export class FlowWriter {
     view.setUint8(VALUE_AT + Flow.at.direction, direction);
     view.setUint8(VALUE_AT + Flow.at.mode, isUdp ? Mode.udp : Mode.tcp);
     const bit = flowClass(table.family(record) as 4 | 6, isUdp, direction);
-    view.setUint16(VALUE_AT + Flow.at.flowClass, bit, true);
+    const isReusable = direction === 0 && table.controller(record) < 0 && table.controlledCount(record) === 0;
+    view.setUint16(VALUE_AT + Flow.at.flowClass, bit | (isReusable ? REUSABLE : 0), true);
   }
 
   /** What changes from key to value, as a sum. @param wordCount - 32-bit words from there on */

@@ -23,6 +23,8 @@ export interface FlowCache {
   except(record: number): boolean;
   /** Forget this connection, before its entry is removed. Nothing for one that is not cached. */
   withdraw(record: number): void;
+  /** It has forgotten this connection by itself. */
+  lapse(record: number): void;
   /** Forget every connection of this destination at once. @param number - the destination's */
   flushServer(number: number): void;
   /** Is there something that a packet of this connection may have changed? */
@@ -90,6 +92,8 @@ export interface ServerChooser {
  * @param server - number of the destination that was picked
  * @param flow - of the client's packet
  * @param destination - four words: address of the destination
+ * @param replaced - record whose place it took, which is over, or -1
+ * @param replacedGeneration - of that record
  * @returns its record; -1: it is none, and nothing may be left of it in the cache
  */
 export type BeginningSink = (
@@ -98,6 +102,8 @@ export type BeginningSink = (
   flow: Flow,
   destination: Int32Array,
   destinationPort: number,
+  replaced: number,
+  replacedGeneration: number,
 ) => number;
 
 /** A service as its chooser has to know it. */
@@ -122,6 +128,8 @@ export interface DelegationTarget {
 }
 
 export interface FlowRules {
+  /** A SYN of a TCP connection that is over begins a new one (conn_reuse_mode). */
+  readonly isReusing: boolean;
   readonly isSecureTcp: boolean;
   readonly tcpTicks: ArrayLike<number>;
   readonly secureTcpTicks: ArrayLike<number>;

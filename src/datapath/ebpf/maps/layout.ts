@@ -57,7 +57,7 @@ export const Flow = structure("Flow", {
   direction: 1,
   /** Mode of its state table: Mode.tcp or Mode.udp. */
   mode: 1,
-  /** One bit: what kind of flow this is, see flowClass. */
+  /** One bit: what kind of flow this is, see flowClass; and of flows to the server, maybe REUSABLE. */
   flowClass: 2,
 });
 
@@ -123,7 +123,9 @@ export const Control = structure("Control", {
   toldThreshold: 4,
   /** As the kernel numbers it, the interface whose packets are routed as the director's are; 0: no servers are chosen. */
   routedAs: 4,
-  unused: [4, 6],
+  /** 1: a SYN begins a new connection where the old one is over (conn_reuse_mode). */
+  reuses: 4,
+  unused: [4, 5],
   /** [mode][side][event][state] → state. */
   transitions: [1, MODE_COUNT * 2 * EVENTS_MAX * STATES_MAX],
   /** [mode][state] → nanoseconds an idle flow lives. */
@@ -159,6 +161,9 @@ export const Born = structure("Born", {
   destinationPort: 2,
   protocol: 1,
   family: 1,
+  /** Record + 1 of the connection whose place it took, 0: of none; and its generation. */
+  replaced: 4,
+  replacedGeneration: 4,
 });
 
 /** What a service is found by. IPv4 addresses fill the first four bytes, the rest is zero. */
@@ -217,6 +222,9 @@ export const Audit = structure("Audit", {
 /** The bit of a kind of flow that can be switched off by itself: by family, protocol, direction. */
 export const flowClass = (family: 4 | 6, isUdp: boolean, direction: 0 | 1): number =>
   1 << ((family === 6 ? 4 : 0) | (isUdp ? 2 : 0) | direction);
+
+/** Nothing hangs on the connection, nor it on anything: once it is over, another may take its place. */
+export const REUSABLE = 0x100;
 
 export const flowClassName = (bit: number): string => {
   const index = Math.log2(bit);

@@ -52,7 +52,7 @@ test("sizes that memory and cache lines depend on", () => {
     Control: 1216,
     News: 24,
     Audit: 144,
-    Born: 72,
+    Born: 80,
     Choice: 16,
     HopKey: 24,
     ServiceKey: 20,

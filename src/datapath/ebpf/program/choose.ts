@@ -6,6 +6,8 @@
  * Whatever is not as it has to be is left to the director. From the claim of a record on, record and pick go back to it
  * through the news, before the packet comes.
  */
+
+import { TCP_STATE } from "../../../nat/protocol/tcp.ts";
 import {
   add,
   and,
@@ -47,13 +49,24 @@ import {
   Mode,
   NewsKind,
   PICKS_MAX,
+  REUSABLE,
   Reserve,
   ServiceKey,
   STATES_MAX,
   Target,
   Way,
 } from "../maps/layout.ts";
-import { CHOOSE, type Family, FOUND, further, Helper, SLOW_PATH, STACK, type Stage } from "./context.ts";
+import {
+  AGAIN,
+  CHOOSE,
+  type Family,
+  FOUND,
+  further,
+  Helper,
+  SLOW_PATH,
+  STACK,
+  type Stage,
+} from "./context.ts";
 import { PLACES } from "./family.ts";
 import { element, look } from "./look-up.ts";
 
@@ -101,6 +114,7 @@ export function choose(family: Family): Stage {
   const virtualPort = further(STACK.key, FlowKey.at.destinationPort);
   const kind = further(STACK.key, FlowKey.at.protocol);
   return [
+    ...again(family, name),
     label(CHOOSE(family)),
     ...mayBegin(family, name),
     mapValue("r1", "control", 0),
@@ -179,6 +193,11 @@ export function choose(family: Family): Stage {
     ...copy2(at("r7", Target.at.backAddressDelta), further(STACK.flow, Flow.at.addressDelta)),
     ...copy2(at("r7", Target.at.backPortDelta), further(STACK.flow, Flow.at.portDelta)),
     ...flowKind(family, 1, name),
+    load(4, "r1", STACK.replaced),
+    branch("r1", "==", 0, name("fresh")),
+    ...remove(STACK.replacedAnswer),
+    ...remove(STACK.key),
+    label(name("fresh")),
     ...insert(STACK.answer, giveBack),
 
     ...copy(client, further(STACK.flow, Flow.at.source), 16),
@@ -200,6 +219,12 @@ export function choose(family: Family): Stage {
     ...copy2(virtualPort, at("r8", Born.at.virtualPort)),
     ...copy2(at("r7", Target.at.port), at("r8", Born.at.destinationPort)),
     ...copy2(kind, at("r8", Born.at.protocol)),
+    load(4, "r1", STACK.replaced),
+    store(4, at("r8", Born.at.replaced), "r1"),
+    store(4, at("r8", Born.at.replacedGeneration), 0),
+    branch("r1", "==", 0, name("told")),
+    ...copy(STACK.replacedGeneration, at("r8", Born.at.replacedGeneration), 4),
+    label(name("told")),
     ...submit,
     store(4, STACK.isBorn, 1),
     ...look("flows", STACK.key, SLOW_PATH),
@@ -207,10 +232,7 @@ export function choose(family: Family): Stage {
 
     // Another processor had the same packet's like.
     label(name("half")),
-    mapOf("r1", "flows"),
-    mov("r2", "r10"),
-    add("r2", STACK.answer.offset),
-    call(Helper.mapDelete),
+    ...remove(STACK.answer),
     label(giveBack),
     store(4, at("r8", Born.at.kind), NewsKind.returned),
     ...submit,
@@ -220,6 +242,33 @@ export function choose(family: Family): Stage {
     mov("r2", RING_NO_WAKEUP),
     call(Helper.ringDiscard),
     goTo(SLOW_PATH),
+  ];
+}
+
+/** A SYN of a flow that is known: its connection may be over. Its two flows go when the new ones come. */
+function again(family: Family, name: (what: string) => string): Stage {
+  const answer = STACK.replacedAnswer;
+  return [
+    label(AGAIN(family)),
+    mapValue("r1", "control", 0),
+    load(4, "r1", at("r1", Control.at.reuses)),
+    branch("r1", "==", 0, SLOW_PATH),
+    load(2, "r1", at("r7", Flow.at.flowClass)),
+    and("r1", REUSABLE),
+    branch("r1", "==", 0, SLOW_PATH),
+    load(4, "r1", at("r8", Connection.at.state)),
+    branch("r1", "==", TCP_STATE.timeWait, name("over")),
+    branch("r1", "!=", TCP_STATE.close, SLOW_PATH),
+    label(name("over")),
+    load(4, "r1", at("r7", Flow.at.record)),
+    add("r1", 1),
+    store(4, STACK.replaced, "r1"),
+    ...copy(at("r7", Flow.at.generation), STACK.replacedGeneration, 4),
+    ...copy(at("r7", Flow.at.destination), further(answer, FlowKey.at.source), 16),
+    ...copy(at("r7", Flow.at.source), further(answer, FlowKey.at.destination), 16),
+    ...copy2(at("r7", Flow.at.destinationPort), further(answer, FlowKey.at.sourcePort)),
+    ...copy2(at("r7", Flow.at.sourcePort), further(answer, FlowKey.at.destinationPort)),
+    ...copy(further(STACK.key, FlowKey.at.protocol), further(answer, FlowKey.at.protocol), 4),
   ];
 }
 
@@ -382,7 +431,11 @@ function flowKind(family: Family, direction: 0 | 1, name: (what: string) => stri
   const set = (mode: number, isUdp: boolean): Stage => [
     store(1, further(STACK.flow, Flow.at.direction), direction),
     store(1, further(STACK.flow, Flow.at.mode), mode),
-    store(2, further(STACK.flow, Flow.at.flowClass), flowClass(family, isUdp, direction)),
+    store(
+      2,
+      further(STACK.flow, Flow.at.flowClass),
+      flowClass(family, isUdp, direction) | (direction === 0 ? REUSABLE : 0),
+    ),
   ];
   const isUdp = name(`UDP ${direction}`);
   const end = name(`kind ${direction}`);
@@ -406,6 +459,13 @@ const insert = (key: Place, otherwise: string): Stage => [
   mov("r4", NEW),
   call(Helper.mapUpdate),
   branch("r0", "!=", 0, otherwise),
+];
+
+const remove = (key: Place): Stage => [
+  mapOf("r1", "flows"),
+  mov("r2", "r10"),
+  add("r2", key.offset),
+  call(Helper.mapDelete),
 ];
 
 const submit: Stage = [mov("r1", "r8"), mov("r2", RING_NO_WAKEUP), call(Helper.ringSubmit)];

@@ -77,6 +77,10 @@ export const STACK = {
   /** Of answers. */
   way: at("r10", -364),
   epoch: at("r10", -368),
+  /** Record + 1 of the connection in whose place another begins; 0: none. Its generation, and its tuple of answers. */
+  replaced: at("r10", -372),
+  replacedGeneration: at("r10", -376),
+  replacedAnswer: at("r10", -416),
 } as const satisfies Readonly<Record<string, Place>>;
 
 /** The place some bytes further on. */
@@ -87,6 +91,8 @@ export const SLOW_PATH = "slow path";
 
 /** Where the look-up sends a packet of no flow, and where it comes back to with the flow made for it, in r0. */
 export const CHOOSE = (family: Family): string => `IPv${family} choose`;
+/** Where a client's SYN goes whose flow is known. */
+export const AGAIN = (family: Family): string => `IPv${family} again`;
 export const FOUND = (family: Family): string => `IPv${family} found`;
 
 export const ETHERNET_BYTES = 14;

@@ -1,6 +1,6 @@
 /**
- * Fourth stage: the connection's state, as `nat/connection-states.ts` follows it. A client's SYN is the director's, since
- * it may begin a new connection; so is a packet that comes after the connection's time. From here on the packet is ours.
+ * Fourth stage: the connection's state, as `nat/connection-states.ts` follows it. A client's SYN may
+ * begin a new connection (`choose`), or is the director's; so is a packet that comes after the connection's time. From here on the packet is ours.
  */
 import {
   add,
@@ -28,7 +28,7 @@ import {
   Mode,
   STATES_MAX,
 } from "../maps/layout.ts";
-import { type Family, Helper, SLOW_PATH, STACK, type Stage } from "./context.ts";
+import { AGAIN, type Family, Helper, SLOW_PATH, STACK, type Stage } from "./context.ts";
 import { tell } from "./tell.ts";
 
 const FIN = 0x01;
@@ -59,7 +59,7 @@ export function follow(family: Family): Stage {
     branch("r1", "&", SYN, name("SYN")),
     goTo(name("no SYN")),
     label(name("SYN")),
-    branch("r5", "==", 0, SLOW_PATH),
+    branch("r5", "==", 0, AGAIN(family)),
     label(name("no SYN")),
     branch("r1", "&", RST, name("event")),
     mov("r4", Event.syn),
