@@ -18,6 +18,7 @@ const NET_PROGRAMS = [
     why: "is that peer",
   },
   { program: "haproxy", debian: "haproxy", why: "is a peer" },
+  { program: "ethtool", debian: "ethtool", why: "gives veth devices NAPI" },
   { program: "nft", debian: "nftables", why: "is a peer" },
 ];
 

@@ -6,6 +6,7 @@ import { access, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
+  FIRST_PORT,
   HTTP_PORT,
   HTTP_PORT_B,
   IPERF_PORT,
@@ -23,6 +24,8 @@ export interface Peer {
   readonly target: string;
   /** Whether it can carry UDP. */
   readonly carriesUdp: boolean;
+  /** Whether packets go on inside the kernel, and not through a socket or a device of its own. */
+  readonly forwards: boolean;
   /** Resolves when it takes traffic. */
   start(station: Station): Promise<void>;
 }
@@ -33,6 +36,7 @@ export const PEERS: readonly Peer[] = [
     description: "the kernel forwards, nothing is translated or balanced: the limit",
     target: SERVER_A,
     carriesUdp: true,
+    forwards: true,
     start: async () => {},
   },
   {
@@ -40,6 +44,7 @@ export const PEERS: readonly Peer[] = [
     description: "DNAT with connection tracking, numgen inc 1:2",
     target: VIP,
     carriesUdp: true,
+    forwards: true,
     start: startNftables,
   },
   {
@@ -47,6 +52,7 @@ export const PEERS: readonly Peer[] = [
     description: "mode tcp, one thread a processor, roundrobin 1:2",
     target: VIP,
     carriesUdp: false,
+    forwards: false,
     start: startHaproxy,
   },
   {
@@ -54,6 +60,7 @@ export const PEERS: readonly Peer[] = [
     description: "stream, one worker a processor, weights 1:2",
     target: VIP,
     carriesUdp: true,
+    forwards: false,
     start: startNginx,
   },
   {
@@ -61,6 +68,7 @@ export const PEERS: readonly Peer[] = [
     description: "fast path: known connections in the kernel by eBPF, new ones through the director, wrr 1:2",
     target: VIP,
     carriesUdp: true,
+    forwards: true,
     start: (station) => startVsnat(station, "fastPath: required"),
   },
   {
@@ -68,22 +76,26 @@ export const PEERS: readonly Peer[] = [
     description: "slow path: the TypeScript director over TUN, wrr 1:2",
     target: VIP,
     carriesUdp: true,
+    forwards: false,
     start: (station) => startVsnat(station, "fastPath: off"),
   },
 ];
 
 async function startNftables(station: Station): Promise<void> {
+  const services = portsOf(station).map((port) => `${port} : ${SERVER_A} . ${port}`);
   const rules = `
 table ip bench {
   chain prerouting {
     type nat hook prerouting priority dstnat; policy accept;
     ip daddr ${VIP} tcp dport ${HTTP_PORT} dnat to numgen inc mod 3 map {
       0 : ${SERVER_A} . ${HTTP_PORT}, 1 : ${SERVER_B} . ${HTTP_PORT_B}, 2 : ${SERVER_B} . ${HTTP_PORT_B} }
+    ${services.length > 0 ? `ip daddr ${VIP} dnat to udp dport map { ${services.join(", ")} }` : ""}
     ip daddr ${VIP} dnat to ${SERVER_A}
   }
 }
 `;
   await station.director.run(["nft", "-f", "-"], { input: rules });
+  await station.director.sysctl({ "net.netfilter.nf_conntrack_udp_timeout": 3600 });
 }
 
 async function startHaproxy(station: Station): Promise<void> {
@@ -143,12 +155,16 @@ stream {
 
 /** @param settings - further lines of the configuration file */
 async function startVsnat(station: Station, settings: string): Promise<void> {
+  const services = portsOf(station).map(
+    (port) => `  - { listen: "udp://${VIP}:${port}", servers: ["${SERVER_A}:${port}"] }`,
+  );
   const program = fileURLToPath(new URL("../../../cli/vsnat.js", import.meta.url));
   await access(program);
   const file = join(station.directory, "vsnat.yaml");
   await writeFile(
     file,
     `${settings}
+timeouts: { udp: 1h }
 services:
   - listen: tcp://${VIP}:${HTTP_PORT}
     scheduler: wrr
@@ -161,6 +177,7 @@ services:
     servers: [${SERVER_A}:${IPERF_PORT}]
   - listen: udp://${VIP}:${SINK_PORT}
     servers: [${SERVER_A}:${SINK_PORT}]
+${services.join("\n")}
 `,
   );
   const env = {
@@ -169,6 +186,9 @@ services:
   };
   await station.director.start([process.execPath, program, "run", "-c", file], { env }).waitFor(/ready/i);
 }
+
+const portsOf = ({ serviceCount }: Station): number[] =>
+  Array.from({ length: serviceCount }, (_, number) => FIRST_PORT + number);
 
 /** A proxy terminates connections, so the virtual address must be its own. */
 const ownVip = (station: Station): Promise<void> => station.director.ip(`address add ${VIP}/32 dev lo`);

@@ -18,7 +18,8 @@ export interface Quantity {
   readonly unit: string;
   /** What processor time is divided by. */
   readonly work: "KB" | "datagram" | "connection" | "request";
-  readonly usesUdp: boolean;
+  /** Who can be measured: everyone, those that carry UDP, those that forward inside the kernel. */
+  readonly needs: "nothing" | "udp" | "forwarding";
   measure(station: Station, target: string, seconds: number): Promise<Reading>;
 }
 
@@ -28,13 +29,14 @@ const FLOWS = 500;
 /** How long a load may take beyond its measuring time before it counts as stuck. */
 const PATIENCE_MS = 30_000;
 
+/** In one station of each director. */
 export const QUANTITIES: readonly Quantity[] = [
   {
     name: "bulk-up",
     title: "Bulk TCP, client to server (iperf3, one stream)",
     unit: "Gbit/s",
     work: "KB",
-    usesUdp: false,
+    needs: "nothing",
     measure: (station, target, seconds) => bulk(station, target, seconds, []),
   },
   {
@@ -42,7 +44,7 @@ export const QUANTITIES: readonly Quantity[] = [
     title: "Bulk TCP, server to client (iperf3 -R, one stream)",
     unit: "Gbit/s",
     work: "KB",
-    usesUdp: false,
+    needs: "nothing",
     measure: (station, target, seconds) => bulk(station, target, seconds, ["-R"]),
   },
   {
@@ -50,7 +52,7 @@ export const QUANTITIES: readonly Quantity[] = [
     title: `Datagrams of ${DATAGRAM_BYTES} bytes, over-driven (iperf3 -u -b 0, four streams), received`,
     unit: "packets/s",
     work: "datagram",
-    usesUdp: true,
+    needs: "udp",
     measure: iperfDatagrams,
   },
   {
@@ -58,7 +60,7 @@ export const QUANTITIES: readonly Quantity[] = [
     title: `Datagrams of ${DATAGRAM_BYTES} bytes, over-driven (sendmmsg to a socket nobody reads), received`,
     unit: "packets/s",
     work: "datagram",
-    usesUdp: true,
+    needs: "udp",
     measure: (station, target, seconds) => leanDatagrams(station, target, seconds, 1),
   },
   {
@@ -66,7 +68,7 @@ export const QUANTITIES: readonly Quantity[] = [
     title: `Datagrams of ${DATAGRAM_BYTES} bytes, over-driven (${FLOWS} flows in turn), received`,
     unit: "packets/s",
     work: "datagram",
-    usesUdp: true,
+    needs: "udp",
     measure: (station, target, seconds) => leanDatagrams(station, target, seconds, FLOWS),
   },
   {
@@ -74,7 +76,7 @@ export const QUANTITIES: readonly Quantity[] = [
     title: `New TCP connections, one HTTP request each (wrk, ${HTTP_CONNECTIONS} at a time)`,
     unit: "connections/s",
     work: "connection",
-    usesUdp: false,
+    needs: "nothing",
     measure: (station, target, seconds) => http(station, target, seconds, ["-H", "Connection: close"]),
   },
   {
@@ -82,7 +84,7 @@ export const QUANTITIES: readonly Quantity[] = [
     title: `HTTP requests on ${HTTP_CONNECTIONS} kept connections (wrk)`,
     unit: "requests/s",
     work: "request",
-    usesUdp: false,
+    needs: "nothing",
     measure: (station, target, seconds) => http(station, target, seconds, []),
   },
 ];

@@ -22,12 +22,21 @@ export const HTTP_PORT_B = 8000;
 export const IPERF_PORT = 5201;
 export const SINK_PORT = 5202;
 
+/** First of the ports of the many services. */
+export const FIRST_PORT = 10_000;
+/** Whose datagrams the kernel makes (RFC 2544's test network); behind the client. */
+export const TEST_CLIENTS = "198.18.0.0/15";
+
 export const DATAGRAMS_PROGRAM = fileURLToPath(new URL("datagrams.js", import.meta.url));
+
+export const FRAMES_PROGRAM = fileURLToPath(new URL("frames.js", import.meta.url));
 
 export interface Station {
   readonly client: Namespace;
   readonly director: Namespace;
   readonly server: Namespace;
+  /** UDP services beside the usual ones, each on a port of its own. */
+  readonly serviceCount: number;
   /** Files of this station's programs. */
   readonly directory: string;
   /** What daemons keep at run time; in memory. */
@@ -46,7 +55,7 @@ const CONNECTING = {
   "net.ipv4.tcp_tw_reuse": 1,
 };
 
-export async function buildStation(laboratory: Laboratory, name: string): Promise<Station> {
+export async function buildStation(laboratory: Laboratory, name: string, serviceCount = 0): Promise<Station> {
   const role = name.replaceAll(/[^a-z]+/g, "-");
   const client = await laboratory.namespace(`${role}-client`);
   const director = await laboratory.namespace(`${role}-director`);
@@ -57,7 +66,11 @@ export async function buildStation(laboratory: Laboratory, name: string): Promis
   await laboratory.link({ namespace: client, device: "eth0" }, { namespace: director, device: "outside" });
   await laboratory.link({ namespace: director, device: "inside" }, { namespace: server, device: "eth0" });
   await client.ip("address add 202.100.1.2/24 dev eth0", "route add default via 202.100.1.1");
-  await director.ip("address add 202.100.1.1/24 dev outside", "address add 172.16.0.1/24 dev inside");
+  await director.ip(
+    "address add 202.100.1.1/24 dev outside",
+    "address add 172.16.0.1/24 dev inside",
+    `route add ${TEST_CLIENTS} via 202.100.1.2`,
+  );
   await server.ip(
     `address add ${SERVER_A}/24 dev eth0`,
     `address add ${SERVER_B}/24 dev eth0`,
@@ -72,7 +85,8 @@ export async function buildStation(laboratory: Laboratory, name: string): Promis
   await server.start(["iperf3", "-s", "-p", `${IPERF_PORT}`, "--forceflush"]).waitFor(/listening/);
   await server.start([process.execPath, DATAGRAMS_PROGRAM, "sink", `${SINK_PORT}`]).waitFor(/listening/);
 
-  return { client, director, server, directory, runtimeDirectory: laboratory.runtimeDirectory };
+  const { runtimeDirectory } = laboratory;
+  return { client, director, server, serviceCount, directory, runtimeDirectory };
 }
 
 /** One worker, so that the server is the same single thread under every peer; 6 bytes, so that requests are all cost. */
