@@ -24,7 +24,7 @@ import {
   ProgramType,
   TcxLink,
 } from "../../src/datapath/ebpf/kernel/bpf.ts";
-import { expectSuccess, O_CLOEXEC, open } from "../../src/datapath/tun/system-call.ts";
+import { expectSuccess, O_CLOEXEC, open } from "../../src/datapath/system-call.ts";
 import { Arrivals, FRAME_BYTES, generator, Load, sink } from "./frame-programs.ts";
 
 /** Frames between two looks of the kernel at what they caused. */
