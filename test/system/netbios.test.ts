@@ -75,7 +75,7 @@ masquerade:
     ...filter,
     ...fields,
   ]);
-  await datagrams.waitFor(/Capturing on/);
+  await datagrams.waitFor(/Capture started/);
   await startNmbd(client, "OUTSIDE", "wins support = yes");
   await startNmbd(
     serverA,

@@ -67,7 +67,7 @@ beforeAll(async () => {
   await daemon.start(configuration());
   const file = join(laboratory.directory, "skinny.pcap");
   capture = client.namespace.start(["tshark", "-i", PORT, "-w", file, "-F", "pcap", "tcp port 2000"]);
-  await capture.waitFor(/Capturing on/);
+  await capture.waitFor(/Capture started/);
 });
 afterAll(() => founding?.laboratory.close());
 

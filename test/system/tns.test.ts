@@ -62,7 +62,7 @@ beforeAll(async () => {
   await daemon.start(configuration());
   const file = join(laboratory.directory, "tns.pcap");
   capture = client.namespace.start(["tshark", "-i", PORT, "-w", file, "-F", "pcap", "tcp"]);
-  await capture.waitFor(/Capturing on/);
+  await capture.waitFor(/Capture started/); // "Capturing on" is said before
 });
 afterAll(() => founding?.laboratory.close());
 
