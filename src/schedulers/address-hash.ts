@@ -1,7 +1,9 @@
 /** The hashes by which IPVS's hashing schedulers place an address (reference 3.10, 3.15). */
 
 /** The golden ratio's multiplier of Linux 4.7 and later (include/linux/hash.h). */
-const GOLDEN_RATIO_32 = 0x61c88647;
+export const GOLDEN_RATIO_32 = 0x61c88647;
+/** IP_VS_SH_TAB_BITS, IP_VS_DH_TAB_BITS: buckets of sh and dh, as bits of a hash. */
+export const BUCKET_BITS = 8;
 
 /** Linux's hash_32. @param bits - of the result, 1..32 */
 export const hash32 = (value: number, bits: number): number =>

@@ -4,11 +4,8 @@
  * that may take no connection is not replaced by another: the connection is refused.
  */
 import type { Scheduler } from "../nat/contracts/scheduler.ts";
-import { foldAddress, hash32 } from "./address-hash.ts";
+import { BUCKET_BITS, foldAddress, hash32 } from "./address-hash.ts";
 import { isEligible } from "./selection.ts";
-
-/** IP_VS_DH_TAB_BITS. */
-const BUCKET_BITS = 8;
 
 export const destinationHashing = (): Scheduler => ({
   name: "dh",

@@ -10,11 +10,9 @@
 import type { Scheduler, SchedulerContext } from "../nat/contracts/scheduler.ts";
 import type { Destination } from "../nat/destination.ts";
 import type { Flow } from "../wire/flow.ts";
-import { foldAddress, hash32 } from "./address-hash.ts";
+import { BUCKET_BITS, foldAddress, hash32 } from "./address-hash.ts";
 import { isAnyEligible, isEligible } from "./selection.ts";
 
-/** IP_VS_SH_TAB_BITS. */
-const BUCKET_BITS = 8;
 const BUCKET_COUNT = 1 << BUCKET_BITS;
 
 export const sourceHashing = ({ flags }: Pick<SchedulerContext, "flags">): Scheduler => {

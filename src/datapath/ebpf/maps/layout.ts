@@ -174,8 +174,6 @@ export const ChoiceKind = { none: 0, sequence: 1, source: 2, sourceAndPort: 3 } 
 /** Most choices, and picks of one. */
 export const CHOICES_MAX = 1024;
 export const PICKS_MAX = 1024;
-/** Bits of the hash, as IPVS's sh has them. */
-export const HASH_BITS = 8;
 
 export const Choice = structure("Choice", {
   kind: 4,

@@ -6,8 +6,11 @@
  * Whatever is not as it has to be is left to the director. From the claim of a record on, record and pick go back to it
  * through the news, before the packet comes.
  */
-
+import { FTP_DATA_PORT } from "../../../nat/ftp-ports.ts";
 import { TCP_STATE } from "../../../nat/protocol/tcp.ts";
+import { BUCKET_BITS, GOLDEN_RATIO_32 } from "../../../schedulers/address-hash.ts";
+import { Protocol } from "../../../wire/flow.ts";
+import { TcpFlag } from "../../../wire/tcp.ts";
 import {
   add,
   and,
@@ -43,7 +46,6 @@ import {
   Flow,
   FlowKey,
   flowClass,
-  HASH_BITS,
   HopKey,
   LENT_MAX,
   Mode,
@@ -68,21 +70,19 @@ import {
   type Stage,
 } from "./context.ts";
 import { PLACES } from "./family.ts";
-import { element, look } from "./look-up.ts";
+import { copy, element, look, zeros } from "./memory.ts";
+import { discardNews, reserveNews, submitNews } from "./news.ts";
 
-const UDP = 17;
-const SYN = 0x02;
-const FIN_SYN_RST_ACK = 0x17;
-/** FTP's data port, 20, as a little-endian machine reads it. */
-const FTP_DATA = 0x1400;
+/** A connection begins with the second of these alone. */
+const FIN_SYN_RST_ACK = TcpFlag.fin | TcpFlag.syn | TcpFlag.rst | TcpFlag.ack;
+/** As a little-endian machine reads it. */
+const FTP_DATA = FTP_DATA_PORT << 8;
 /** Other processors may be faster that often. */
 const CLAIMS = 4;
-const GOLDEN_RATIO_32 = 0x61c88647;
 /** Above this no number of a destination: the director is to say that there is none. */
 const SERVER_MAX = 0x7fffffff;
 /** BPF_NOEXIST. */
 const NEW = 1;
-const RING_NO_WAKEUP = 1;
 
 /** struct bpf_fib_lookup. */
 const Route = {
@@ -91,7 +91,6 @@ const Route = {
   destinationPort: 4,
   mtuBytes: 6,
   device: 8,
-  tos: 12,
   source: 16,
   destination: 32,
 };
@@ -123,10 +122,8 @@ export function choose(family: Family): Stage {
 
     // Which service?
     ...copy(virtual, further(STACK.service, ServiceKey.at.address), 16),
-    load(2, "r1", virtualPort),
-    store(2, further(STACK.service, ServiceKey.at.port), "r1"),
-    load(2, "r1", kind),
-    store(2, further(STACK.service, ServiceKey.at.protocol), "r1"),
+    ...copy(virtualPort, further(STACK.service, ServiceKey.at.port), 2),
+    ...copy(kind, further(STACK.service, ServiceKey.at.protocol), 2),
     ...look("services", STACK.service, SLOW_PATH),
     load(4, "r3", at("r0")),
     store(4, STACK.way, "r3"), // for a moment
@@ -136,10 +133,7 @@ export function choose(family: Family): Stage {
     branch("r1", "==", ChoiceKind.none, SLOW_PATH),
 
     // Room for the news, and a record.
-    mapOf("r1", "news"),
-    mov("r2", Born.bytes),
-    mov("r3", 0),
-    call(Helper.ringReserve),
+    ...reserveNews(Born.bytes),
     branch("r0", "==", 0, SLOW_PATH),
     mov("r8", "r0"),
     ...claim(name, discard),
@@ -156,8 +150,7 @@ export function choose(family: Family): Stage {
     store(4, at("r8", Born.at.server), "r3"),
     branch("r3", ">", SERVER_MAX, giveBack),
     ...element("epochs", "r3", giveBack),
-    load(4, "r1", at("r0")),
-    store(4, STACK.epoch, "r1"),
+    ...copy(at("r0"), STACK.epoch, 4),
     load(4, "r3", at("r8", Born.at.server)),
     ...element("targets", "r3", giveBack),
     mov("r7", "r0"),
@@ -172,26 +165,24 @@ export function choose(family: Family): Stage {
     ...element("connections", "r3", giveBack),
     load(8, "r1", STACK.now),
     store(8, at("r0", Connection.at.lastSeen), "r1"),
-    load(4, "r1", STACK.state),
-    store(4, at("r0", Connection.at.state), "r1"),
-    load(4, "r1", STACK.epoch),
-    store(4, at("r0", Connection.at.epoch), "r1"),
+    ...copy(STACK.state, at("r0", Connection.at.state), 4),
+    ...copy(STACK.epoch, at("r0", Connection.at.epoch), 4),
 
     // What is in both flows, then that of answers; one that looks the same at the server is the director's to tell apart.
     ...copy(at("r8", Born.at.record), further(STACK.flow, Flow.at.record), 12), // record, generation, server
     ...copy(STACK.epoch, further(STACK.flow, Flow.at.epoch), 4),
     ...copy(at("r7", Target.at.address), further(STACK.answer, FlowKey.at.source), 16),
     ...copy(client, further(STACK.answer, FlowKey.at.destination), 16),
-    ...copy2(at("r7", Target.at.port), further(STACK.answer, FlowKey.at.sourcePort)),
-    ...copy2(clientPort, further(STACK.answer, FlowKey.at.destinationPort)),
+    ...copy(at("r7", Target.at.port), further(STACK.answer, FlowKey.at.sourcePort), 2),
+    ...copy(clientPort, further(STACK.answer, FlowKey.at.destinationPort), 2),
     ...copy(kind, further(STACK.answer, FlowKey.at.protocol), 4),
     ...copy(virtual, further(STACK.flow, Flow.at.source), 16),
     ...copy(client, further(STACK.flow, Flow.at.destination), 16),
-    ...copy2(virtualPort, further(STACK.flow, Flow.at.sourcePort)),
-    ...copy2(clientPort, further(STACK.flow, Flow.at.destinationPort)),
+    ...copy(virtualPort, further(STACK.flow, Flow.at.sourcePort), 2),
+    ...copy(clientPort, further(STACK.flow, Flow.at.destinationPort), 2),
     ...copy(STACK.way, further(STACK.flow, Flow.at.way), 4),
-    ...copy2(at("r7", Target.at.backAddressDelta), further(STACK.flow, Flow.at.addressDelta)),
-    ...copy2(at("r7", Target.at.backPortDelta), further(STACK.flow, Flow.at.portDelta)),
+    ...copy(at("r7", Target.at.backAddressDelta), further(STACK.flow, Flow.at.addressDelta), 2),
+    ...copy(at("r7", Target.at.backPortDelta), further(STACK.flow, Flow.at.portDelta), 2),
     ...flowKind(family, 1, name),
     load(4, "r1", STACK.replaced),
     branch("r1", "==", 0, name("fresh")),
@@ -202,11 +193,11 @@ export function choose(family: Family): Stage {
 
     ...copy(client, further(STACK.flow, Flow.at.source), 16),
     ...copy(at("r7", Target.at.address), further(STACK.flow, Flow.at.destination), 16),
-    ...copy2(clientPort, further(STACK.flow, Flow.at.sourcePort)),
-    ...copy2(at("r7", Target.at.port), further(STACK.flow, Flow.at.destinationPort)),
+    ...copy(clientPort, further(STACK.flow, Flow.at.sourcePort), 2),
+    ...copy(at("r7", Target.at.port), further(STACK.flow, Flow.at.destinationPort), 2),
     ...copy(at("r7", Target.at.way), further(STACK.flow, Flow.at.way), 4),
-    ...copy2(at("r7", Target.at.addressDelta), further(STACK.flow, Flow.at.addressDelta)),
-    ...copy2(at("r7", Target.at.portDelta), further(STACK.flow, Flow.at.portDelta)),
+    ...copy(at("r7", Target.at.addressDelta), further(STACK.flow, Flow.at.addressDelta), 2),
+    ...copy(at("r7", Target.at.portDelta), further(STACK.flow, Flow.at.portDelta), 2),
     ...flowKind(family, 0, name),
     ...insert(STACK.key, name("half")),
 
@@ -215,17 +206,17 @@ export function choose(family: Family): Stage {
     ...copy(client, at("r8", Born.at.client), 16),
     ...copy(virtual, at("r8", Born.at.virtual), 16),
     ...copy(at("r7", Target.at.address), at("r8", Born.at.destination), 16),
-    ...copy2(clientPort, at("r8", Born.at.clientPort)),
-    ...copy2(virtualPort, at("r8", Born.at.virtualPort)),
-    ...copy2(at("r7", Target.at.port), at("r8", Born.at.destinationPort)),
-    ...copy2(kind, at("r8", Born.at.protocol)),
+    ...copy(clientPort, at("r8", Born.at.clientPort), 2),
+    ...copy(virtualPort, at("r8", Born.at.virtualPort), 2),
+    ...copy(at("r7", Target.at.port), at("r8", Born.at.destinationPort), 2),
+    ...copy(kind, at("r8", Born.at.protocol), 2),
     load(4, "r1", STACK.replaced),
     store(4, at("r8", Born.at.replaced), "r1"),
     store(4, at("r8", Born.at.replacedGeneration), 0),
     branch("r1", "==", 0, name("told")),
     ...copy(STACK.replacedGeneration, at("r8", Born.at.replacedGeneration), 4),
     label(name("told")),
-    ...submit,
+    ...submitNews("r8"),
     store(4, STACK.isBorn, 1),
     ...look("flows", STACK.key, SLOW_PATH),
     goTo(FOUND(family)),
@@ -235,12 +226,10 @@ export function choose(family: Family): Stage {
     ...remove(STACK.answer),
     label(giveBack),
     store(4, at("r8", Born.at.kind), NewsKind.returned),
-    ...submit,
+    ...submitNews("r8"),
     goTo(SLOW_PATH),
     label(discard),
-    mov("r1", "r8"),
-    mov("r2", RING_NO_WAKEUP),
-    call(Helper.ringDiscard),
+    ...discardNews("r8"),
     goTo(SLOW_PATH),
   ];
 }
@@ -266,8 +255,8 @@ function again(family: Family, name: (what: string) => string): Stage {
     ...copy(at("r7", Flow.at.generation), STACK.replacedGeneration, 4),
     ...copy(at("r7", Flow.at.destination), further(answer, FlowKey.at.source), 16),
     ...copy(at("r7", Flow.at.source), further(answer, FlowKey.at.destination), 16),
-    ...copy2(at("r7", Flow.at.destinationPort), further(answer, FlowKey.at.sourcePort)),
-    ...copy2(at("r7", Flow.at.sourcePort), further(answer, FlowKey.at.destinationPort)),
+    ...copy(at("r7", Flow.at.destinationPort), further(answer, FlowKey.at.sourcePort), 2),
+    ...copy(at("r7", Flow.at.sourcePort), further(answer, FlowKey.at.destinationPort), 2),
     ...copy(further(STACK.key, FlowKey.at.protocol), further(answer, FlowKey.at.protocol), 4),
   ];
 }
@@ -277,10 +266,10 @@ function mayBegin(family: Family, name: (what: string) => string): Stage {
   const client = further(STACK.key, FlowKey.at.source);
   return [
     load(1, "r1", further(STACK.key, FlowKey.at.protocol)),
-    branch("r1", "==", UDP, name("port")),
+    branch("r1", "==", Protocol.udp, name("port")),
     load(4, "r1", STACK.tcpFlags),
     and("r1", FIN_SYN_RST_ACK),
-    branch("r1", "!=", SYN, SLOW_PATH),
+    branch("r1", "!=", TcpFlag.syn, SLOW_PATH),
     label(name("port")),
     load(2, "r1", further(STACK.key, FlowKey.at.sourcePort)),
     branch("r1", "==", 0, SLOW_PATH),
@@ -353,7 +342,7 @@ function pick(name: (what: string) => string): Stage {
     label(name("multiply")),
     mul("r3", GOLDEN_RATIO_32),
     mov32("r3", "r3"),
-    shiftRight("r3", 32 - HASH_BITS),
+    shiftRight("r3", 32 - BUCKET_BITS),
     label(name("picked")),
   ];
 }
@@ -369,8 +358,8 @@ function wayBack(family: Family, name: (what: string) => string, otherwise: stri
     store(1, STACK.route, kernelNumber),
     load(1, "r1", further(STACK.key, FlowKey.at.protocol)),
     store(1, further(STACK.route, Route.protocol), "r1"),
-    ...copy2(further(STACK.key, FlowKey.at.destinationPort), further(STACK.route, Route.sourcePort)),
-    ...copy2(further(STACK.key, FlowKey.at.sourcePort), further(STACK.route, Route.destinationPort)),
+    ...copy(further(STACK.key, FlowKey.at.destinationPort), further(STACK.route, Route.sourcePort), 2),
+    ...copy(further(STACK.key, FlowKey.at.sourcePort), further(STACK.route, Route.destinationPort), 2),
     store(2, further(STACK.route, Route.mtuBytes), ASKED_BYTES),
     mapValue("r1", "control", 0),
     load(4, "r1", at("r1", Control.at.routedAs)),
@@ -415,7 +404,7 @@ function firstState(name: (what: string) => string): Stage {
     mapValue("r1", "control", 0),
     mov("r3", Mode.udp),
     load(1, "r2", further(STACK.key, FlowKey.at.protocol)),
-    branch("r2", "==", UDP, name("mode")),
+    branch("r2", "==", Protocol.udp, name("mode")),
     load(4, "r3", at("r1", Control.at.isSecureTcp)),
     and("r3", 1),
     label(name("mode")),
@@ -441,7 +430,7 @@ function flowKind(family: Family, direction: 0 | 1, name: (what: string) => stri
   const end = name(`kind ${direction}`);
   return [
     load(1, "r1", further(STACK.key, FlowKey.at.protocol)),
-    branch("r1", "==", UDP, isUdp),
+    branch("r1", "==", Protocol.udp, isUdp),
     ...set(Mode.tcp, false),
     goTo(end),
     label(isUdp),
@@ -467,16 +456,3 @@ const remove = (key: Place): Stage => [
   add("r2", key.offset),
   call(Helper.mapDelete),
 ];
-
-const submit: Stage = [mov("r1", "r8"), mov("r2", RING_NO_WAKEUP), call(Helper.ringSubmit)];
-
-const copy = (from: Place, to: Place, byteCount: number): Stage =>
-  Array.from({ length: byteCount / 4 }).flatMap((_, word) => [
-    load(4, "r1", further(from, word * 4)),
-    store(4, further(to, word * 4), "r1"),
-  ]);
-
-const copy2 = (from: Place, to: Place): Stage => [load(2, "r1", from), store(2, to, "r1")];
-
-const zeros = (to: Place, byteCount: number): Stage =>
-  Array.from({ length: byteCount / 4 }).flatMap((_, word) => [store(4, further(to, word * 4), 0)]);

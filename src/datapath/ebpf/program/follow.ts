@@ -2,6 +2,8 @@
  * Fourth stage: the connection's state, as `nat/connection-states.ts` follows it. A client's SYN may
  * begin a new connection (`choose`), or is the director's; so is a packet that comes after the connection's time. From here on the packet is ours.
  */
+
+import { TcpFlag } from "../../../wire/tcp.ts";
 import {
   add,
   and,
@@ -31,11 +33,6 @@ import {
 import { AGAIN, type Family, Helper, SLOW_PATH, STACK, type Stage } from "./context.ts";
 import { tell } from "./tell.ts";
 
-const FIN = 0x01;
-const SYN = 0x02;
-const RST = 0x04;
-const ACK = 0x10;
-
 export function follow(family: Family): Stage {
   const name = (what: string): string => `IPv${family} ${what}`;
   return [
@@ -56,18 +53,18 @@ export function follow(family: Family): Stage {
     load(4, "r1", STACK.tcpFlags),
     mov("r4", Event.rst),
     load(1, "r5", at("r7", Flow.at.direction)),
-    branch("r1", "&", SYN, name("SYN")),
+    branch("r1", "&", TcpFlag.syn, name("SYN")),
     goTo(name("no SYN")),
     label(name("SYN")),
     branch("r5", "==", 0, AGAIN(family)),
     label(name("no SYN")),
-    branch("r1", "&", RST, name("event")),
+    branch("r1", "&", TcpFlag.rst, name("event")),
     mov("r4", Event.syn),
-    branch("r1", "&", SYN, name("event")),
+    branch("r1", "&", TcpFlag.syn, name("event")),
     mov("r4", Event.fin),
-    branch("r1", "&", FIN, name("event")),
+    branch("r1", "&", TcpFlag.fin, name("event")),
     mov("r4", Event.ack),
-    branch("r1", "&", ACK, name("event")),
+    branch("r1", "&", TcpFlag.ack, name("event")),
     mov("r4", Event.none),
     label(name("event")),
 

@@ -1,51 +1,9 @@
 /** Third stage: is this flow cached, and does everything still hold that was true when it was? */
-import {
-  add,
-  at,
-  branch,
-  call,
-  goTo,
-  label,
-  load,
-  mapOf,
-  mapValue,
-  mov,
-  type Place,
-  type Register,
-  store,
-} from "../asm/instruction.ts";
+import { add, at, branch, goTo, label, load, mapValue, mov, store } from "../asm/instruction.ts";
 import { Connection, Control, Flow, Way } from "../maps/layout.ts";
-import {
-  CHOOSE,
-  CONTEXT,
-  type Family,
-  FOUND,
-  further,
-  Helper,
-  SLOW_PATH,
-  STACK,
-  type Stage,
-} from "./context.ts";
+import { CHOOSE, CONTEXT, type Family, FOUND, further, SLOW_PATH, STACK, type Stage } from "./context.ts";
 import { PLACES } from "./family.ts";
-
-/**
- * Address of an array's element in r0.
- * @param index - register with its number; not r1, r2
- * @param otherwise - where to go when there is none
- */
-export const element = (map: string, index: Register, otherwise = SLOW_PATH): Stage => [
-  store(4, STACK.index, index),
-  ...look(map, STACK.index, otherwise),
-];
-
-/** Address of a hash's value in r0. */
-export const look = (map: string, key: Place, otherwise: string): Stage => [
-  mov("r2", "r10"),
-  add("r2", key.offset),
-  mapOf("r1", map),
-  call(Helper.mapLookup),
-  branch("r0", "==", 0, otherwise),
-];
+import { copy, element, look, zeros } from "./memory.ts";
 
 /** Leaves r7, the flow, and r8, its connection; the neighbour and the interface on the stack. */
 export function lookUp(family: Family): Stage {
@@ -53,7 +11,6 @@ export function lookUp(family: Family): Stage {
   const isSize = `IPv${family} size`;
   const isDirect = `IPv${family} no gateway`;
   const hasNeighbour = `IPv${family} neighbour`;
-  const words = [0, 4, 8, 12].filter((word) => word < addressBytes);
   const neighbourAt = further(STACK.neighbour, 4);
   return [
     store(4, STACK.isBorn, 0),
@@ -98,18 +55,12 @@ export function lookUp(family: Family): Stage {
     load(4, "r1", at("r0", Way.at.gatewayFamily)),
     branch("r1", "==", 0, isDirect),
     store(4, STACK.neighbour, "r1"),
-    ...[0, 4, 8, 12].flatMap((word) => [
-      load(4, "r1", at("r0", Way.at.gateway + word)),
-      store(4, further(neighbourAt, word), "r1"),
-    ]),
+    ...copy(at("r0", Way.at.gateway), neighbourAt, 16),
     goTo(hasNeighbour),
     label(isDirect),
     store(4, STACK.neighbour, kernelNumber),
-    ...[0, 4, 8, 12].flatMap((word) =>
-      words.includes(word)
-        ? [load(4, "r1", at("r7", Flow.at.destination + word)), store(4, further(neighbourAt, word), "r1")]
-        : [store(4, further(neighbourAt, word), 0)],
-    ),
+    ...copy(at("r7", Flow.at.destination), neighbourAt, addressBytes),
+    ...zeros(further(neighbourAt, addressBytes), 16 - addressBytes),
     label(hasNeighbour),
   ];
 }

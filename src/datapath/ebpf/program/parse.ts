@@ -2,6 +2,8 @@
  * Second stage: a plain TCP or UDP packet, whole, with a hop to spend? Then its tuple is put together as a key. Judged as
  * `wire/flow.ts` does; whatever that would refuse, and whatever has options, extension headers or fragments, goes there.
  */
+
+import { Protocol } from "../../../wire/flow.ts";
 import {
   add,
   and,
@@ -22,8 +24,6 @@ import { FlowKey } from "../maps/layout.ts";
 import { CONTEXT, ETHERNET_BYTES, type Family, further, SLOW_PATH, STACK, type Stage } from "./context.ts";
 import { type FamilyPlaces, PLACES } from "./family.ts";
 
-const TCP = 6;
-const UDP = 17;
 const TCP_BYTES = 20;
 const UDP_BYTES = 8;
 /** Byte 0 of an IPv4 header without options. */
@@ -96,8 +96,8 @@ export function parse(family: Family): Stage {
     sub("r1", ETHERNET_BYTES),
     branch("r9", ">", "r1", SLOW_PATH),
     ...addresses(places),
-    branch("r5", "==", UDP, isUdp),
-    branch("r5", "!=", TCP, SLOW_PATH),
+    branch("r5", "==", Protocol.udp, isUdp),
+    branch("r5", "!=", Protocol.tcp, SLOW_PATH),
 
     branch("r9", "<", headerBytes + TCP_BYTES, SLOW_PATH),
     mov("r4", "r2"),

@@ -5,6 +5,8 @@
  *
  * One packet in so many is copied for the audit, before and after.
  */
+
+import { Protocol } from "../../../wire/flow.ts";
 import {
   add,
   and,
@@ -15,7 +17,6 @@ import {
   goTo,
   label,
   load,
-  mapOf,
   mapValue,
   mov,
   mov32,
@@ -39,8 +40,9 @@ import {
   type Stage,
 } from "./context.ts";
 import { type FamilyPlaces, PLACES } from "./family.ts";
+import { copy } from "./memory.ts";
+import { discardNews, reserveNews, submitNews } from "./news.ts";
 
-const UDP = 17;
 /** Flags of bpf_l4_csum_replace. */
 const PSEUDO_HEADER = 1 << 4;
 const ZERO_MEANS_NONE = 1 << 5;
@@ -64,10 +66,9 @@ export function rewrite(family: Family, options: RewriteOptions): Stage {
   return [
     ...beginAudit(places),
     ...(family === 4 ? hops4 : hops6),
-    ...copyWords(Flow.at.source, 4, addressBytes),
-    ...copyWords(Flow.at.destination, 4 + addressBytes, addressBytes),
-    load(4, "r1", at("r7", Flow.at.sourcePort)),
-    store(4, further(STACK.headers, 4 + 2 * addressBytes), "r1"),
+    ...copy(at("r7", Flow.at.source), further(STACK.headers, 4), addressBytes),
+    ...copy(at("r7", Flow.at.destination), further(STACK.headers, 4 + addressBytes), addressBytes),
+    ...copy(at("r7", Flow.at.sourcePort), further(STACK.headers, 4 + 2 * addressBytes), 4), // both ports
     mov("r1", "r6"),
     mov("r2", rewrittenAt),
     mov("r3", "r10"),
@@ -79,7 +80,7 @@ export function rewrite(family: Family, options: RewriteOptions): Stage {
 
     // Transport checksum: at 16 in TCP, at 6 in UDP, where zero would mean that there is none.
     load(1, "r1", further(STACK.key, FlowKey.at.protocol)),
-    branch("r1", "==", UDP, name("UDP checksum")),
+    branch("r1", "==", Protocol.udp, name("UDP checksum")),
     ...changeChecksum(name("TCP"), transportAt + 16, flagsOf(family, options), name("rewritten")),
     goTo(name("rewritten")),
     label(name("UDP checksum")),
@@ -118,14 +119,6 @@ const hops4: Stage = [
 /** ... and the hop limit of IPv6, the last of the four. */
 const hops6: Stage = [load(4, "r1", STACK.hops), sub("r1", 1), store(1, further(STACK.headers, 3), "r1")];
 
-const copyWords = (from: number, to: number, byteCount: number): Stage =>
-  [0, 4, 8, 12]
-    .filter((word) => word < byteCount)
-    .flatMap((word) => [
-      load(4, "r1", at("r7", from + word)),
-      store(4, further(STACK.headers, to + word), "r1"),
-    ]);
-
 /** Addresses are part of the pseudo-header, ports are not: a partial checksum follows the first alone. */
 function changeChecksum(name: string, checksumAt: number, flags: number, end: string): Stage {
   const change = (delta: number, flagsOfIt: number): Stage => [
@@ -157,10 +150,7 @@ function beginAudit({ family, headerBytes }: FamilyPlaces): Stage {
     and("r0", "r1"),
     mov32("r0", "r0"),
     branch("r0", "!=", 0, name("not")),
-    mapOf("r1", "news"),
-    mov("r2", Audit.bytes),
-    mov("r3", 0),
-    call(Helper.ringReserve),
+    ...reserveNews(Audit.bytes),
     branch("r0", "==", 0, name("not")),
     mov("r8", "r0"),
     store(4, at("r8", Audit.at.kind), NewsKind.audit),
@@ -183,9 +173,7 @@ function endAudit(family: Family): Stage {
     branch("r8", "==", 0, name("done")),
     ...auditedBytes(name("after"), PLACES[family].headerBytes),
     ...copyHeaders(at("r8", Audit.at.after)),
-    mov("r1", "r8"),
-    mov("r2", 1),
-    call(Helper.ringSubmit),
+    ...submitNews("r8"),
     label(name("done")),
   ];
 }
@@ -194,7 +182,7 @@ function endAudit(family: Family): Stage {
 const auditedBytes = (name: string, headerBytes: number): Stage => [
   mov("r4", headerBytes + 20),
   load(1, "r1", further(STACK.key, FlowKey.at.protocol)),
-  branch("r1", "!=", UDP, name),
+  branch("r1", "!=", Protocol.udp, name),
   mov("r4", headerBytes + 8),
   label(name),
 ];
@@ -220,8 +208,6 @@ export const send = (family: Family): Stage => [
   // No memory for a copy of the headers; nothing was changed, but it is counted.
   label(`IPv${family} failed`),
   branch("r8", "==", 0, SLOW_PATH),
-  mov("r1", "r8"),
-  mov("r2", 1),
-  call(Helper.ringDiscard),
+  ...discardNews("r8"),
   goTo(SLOW_PATH),
 ];

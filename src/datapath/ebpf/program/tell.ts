@@ -1,24 +1,8 @@
 /** Part of several stages: tell the director that it should look at this connection. */
-import {
-  at,
-  atomic,
-  branch,
-  call,
-  goTo,
-  label,
-  load,
-  mapOf,
-  mapValue,
-  mov,
-  store,
-  sub,
-  xor,
-} from "../asm/instruction.ts";
+import { at, atomic, branch, goTo, label, load, mapValue, mov, store, sub, xor } from "../asm/instruction.ts";
 import { Connection, Control, Flow, News, NewsKind } from "../maps/layout.ts";
-import { Helper, STACK, type Stage } from "./context.ts";
-
-/** Wakes nobody: the packet loop looks by itself. */
-const RING_NO_WAKEUP = 1;
+import { STACK, type Stage } from "./context.ts";
+import { reserveNews, submitNews } from "./news.ts";
 
 /**
  * @param name - of this use, different from all others
@@ -26,10 +10,7 @@ const RING_NO_WAKEUP = 1;
  * @returns code that changes r0 to r5; r8 is the connection
  */
 export const tell = (name: string, isCounted: boolean): Stage => [
-  mapOf("r1", "news"),
-  mov("r2", News.bytes),
-  mov("r3", 0),
-  call(Helper.ringReserve),
+  ...reserveNews(News.bytes),
   branch("r0", "!=", 0, `${name}: room`),
   mov("r1", 1),
   mapValue("r2", "control", 0),
@@ -49,8 +30,6 @@ export const tell = (name: string, isCounted: boolean): Stage => [
   load(4, "r1", at("r8", Connection.at.inPackets)),
   ...(isCounted ? [sub("r1", "r2")] : []),
   store(4, at("r0", News.at.inPackets), "r1"),
-  mov("r1", "r0"),
-  mov("r2", RING_NO_WAKEUP),
-  call(Helper.ringSubmit),
+  ...submitNews("r0"),
   label(`${name}: told`),
 ];
