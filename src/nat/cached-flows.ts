@@ -112,11 +112,6 @@ export class CachedFlows {
     }
   }
 
-  /** An entry of what the cache began. */
-  began(record: number): void {
-    this.#enter(record);
-  }
-
   /** Timeouts or the state table changed. */
   rulesChanged(): void {
     const told = this.#observer === undefined ? NEVER : this.#told;
@@ -180,10 +175,11 @@ export class CachedFlows {
 
   /** Bring an entry up to what the cache saw of it. To be called before its state, time or counts are looked at. */
   catchUp(record: number): void {
-    if (this.#cache?.isCached(record) === true && this.#cache.hasNews(record)) this.#enter(record);
+    if (this.#cache?.isCached(record) === true && this.#cache.hasNews(record)) this.enter(record);
   }
 
-  #enter(record: number): void {
+  /** Likewise of one that has news, or that the cache began. */
+  enter(record: number): void {
     const cache = this.#cache!;
     this.inherit(record, cache.state(record), cache.seenTick(record), cache.takeInPackets(record));
   }
@@ -203,7 +199,7 @@ export class CachedFlows {
     this.#cache?.takeChanges(this.#catchUp);
     // Where changes were entered one by one, the last one may not be the last packet.
     if (this.#observed.length > 0)
-      for (const record of this.#observed.splice(0)) if (this.#cache?.isCached(record)) this.#enter(record);
+      for (const record of this.#observed.splice(0)) if (this.#cache?.isCached(record)) this.enter(record);
   }
   readonly #catchUp: ChangeSink = (record, state, inPackets, isIn) => {
     const cache = this.#cache;

@@ -130,6 +130,8 @@ export class ConnectionTable {
   readonly #wheel: Int32Array;
   readonly #bucketMask: number;
   readonly #hash: KeyedHash;
+  /** Asked when no record is free, before an entry is refused. @returns true when some that were lent are free again */
+  onFull: (() => boolean) | undefined;
   /** Entries nextExpired has ever looked at, for callers that share a budget between calls. */
   lookCount = 0;
   /** Next wheel slot time (tick / SLOT_TICKS) to look at; never wraps, unlike the deadlines. */
@@ -706,7 +708,8 @@ export class ConnectionTable {
     if (record >= 0) header[FREE_AT] = records[record * RECORD_WORDS + NEXT]!;
     else {
       const next = header[HIGH_WATER_AT]!;
-      if (next === this.capacity || (next >= this.#reserved && !this.#reserve(next + 1))) return -1;
+      if (next === this.capacity || (next >= this.#reserved && !this.#reserve(next + 1)))
+        return this.onFull?.() === true ? this.lend() : -1;
       header[HIGH_WATER_AT] = next + 1;
       record = next;
     }

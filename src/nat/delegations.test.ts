@@ -17,6 +17,7 @@ class FakeChooser implements ServerChooser {
   readonly delegations: (Delegation | undefined)[] = [];
   readonly taken: number[] = [];
   readonly lent: number[] = [];
+  readonly picksMax = 1024;
   readonly lentMax = 8;
   onBegan: BeginningSink = () => -1;
   onReturned: ServerChooser["onReturned"] = () => {};
@@ -148,6 +149,21 @@ describe("records", () => {
     expect(chooser.lentCount).toBe(0);
     expect(stage.director.connections.count).toBe(64);
     expect(ask(stage)).toBe("");
+  });
+
+  test("are taken back for whatever needs one: a template as well", () => {
+    const pinned = {
+      ...service("tcp", VIP, 81, "rr", destination("172.16.0.2", 81)),
+      persistence: { timeout: seconds(60), netmask: "255.255.255.255" },
+    };
+    const stage = open([web("rr", 1, 1), pinned], 64);
+    expect(chooser.lentCount).toBeGreaterThan(0);
+    // A connection and its client's template each.
+    for (let n = 1; n <= 32; n++) {
+      const { verdict } = stage.send(tcp({ from: `202.100.1.${n}:1000`, to: `${VIP}:81`, flags: "S" }));
+      expect(verdict, `client ${n}`).toBe("to-server");
+    }
+    expect(stage.director.connections.count).toBe(64);
   });
 
   test("that were not used are the director's again, and the pick goes to who comes instead", () => {

@@ -20,8 +20,6 @@ import type { Dispatcher } from "./dispatcher.ts";
 import type { ServiceBook } from "./service-book.ts";
 import type { VirtualService } from "./virtual-service.ts";
 
-/** Longest sequence of picks. */
-const PICKS_MAX = 1024;
 /** Picks kept for packets that are still to come; what is more is left out. */
 const RETURNED_MAX = 64;
 /** Of the table's records, a part of so many is lent at most. */
@@ -70,6 +68,7 @@ export class Delegations {
     this.#dispatcher = dispatcher;
     this.#cached = cached;
     this.#onBegun = onBegun;
+    table.onFull = () => this.#takeBackRecords();
   }
 
   /** Services that are chosen for elsewhere now. */
@@ -79,7 +78,7 @@ export class Delegations {
 
   set chooser(chooser: ServerChooser | undefined) {
     this.recall();
-    this.takeBackRecords();
+    this.#takeBackRecords();
     this.#chooser = chooser;
     this.#isDirty = true;
     if (chooser === undefined) return;
@@ -134,7 +133,7 @@ export class Delegations {
   }
 
   /** The director needs the records itself. @returns false when none is lent */
-  takeBackRecords(): boolean {
+  #takeBackRecords(): boolean {
     const chooser = this.#chooser;
     if (chooser === undefined || chooser.lentCount === 0) return false;
     for (let record = chooser.takeBack(); record >= 0; record = chooser.takeBack())
@@ -154,7 +153,7 @@ export class Delegations {
 
   #begin(service: VirtualService): void {
     if (this.#delegated.has(service) || service.isRemoved || !isDelegable(service)) return;
-    const planned = plan(service);
+    const planned = plan(service, this.#chooser!.picksMax);
     if (planned === undefined) return;
     const choice = this.#chooser!.begin(planned.delegation);
     if (choice >= 0) this.#delegated.set(service, { choice, returned: [], ...planned });
@@ -197,7 +196,7 @@ export class Delegations {
     }
     const made = this.#dispatcher.enter(flow, found, port, record);
     if (made < 0) return -1;
-    if (record >= 0) this.#cached.began(record);
+    if (record >= 0) this.#cached.enter(record);
     this.begunCount++;
     this.#onBegun();
     return made;
@@ -220,7 +219,7 @@ function isDelegable(service: VirtualService): boolean {
 }
 
 /** The picks a scheduler makes from where it is; it is left where it was. @returns undefined: they cannot be foreseen */
-function plan(service: VirtualService): Omit<Delegated, "choice" | "returned"> | undefined {
+function plan(service: VirtualService, picksMax: number): Omit<Delegated, "choice" | "returned"> | undefined {
   const { family, protocol, words, port, destinations, scheduler } = service;
   const targets = destinations.map((one) => {
     return { number: one.number, words: one.words, port: one.port === 0 ? port : one.port };
@@ -243,7 +242,7 @@ function plan(service: VirtualService): Omit<Delegated, "choice" | "returned"> |
     seen.set(scheduler.position, positions.length);
     positions.push(scheduler.position);
     const picked = scheduler.pick(destinations, flow);
-    if (picked === undefined || positions.length > PICKS_MAX) {
+    if (picked === undefined || positions.length > picksMax) {
       scheduler.position = start;
       return undefined;
     }

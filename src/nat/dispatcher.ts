@@ -174,10 +174,7 @@ export class Dispatcher {
     } else if (!this.#chooseSource(flow, service, destination, port)) return Refusal.noSource;
     const { number, port: sourcePort } = found;
     if (number === 0 && sourcePort !== flow.sourcePort) this.portChangedCount++;
-    const { words } = destination;
-    let record = table.insert(flow, words, port, number, sourcePort, destination.number);
-    if (record < 0 && this.delegations?.takeBackRecords() === true)
-      record = table.insert(flow, words, port, number, sourcePort, destination.number);
+    const record = table.insert(flow, destination.words, port, number, sourcePort, destination.number);
     if (record < 0) return Refusal.tableFull;
     this.#bind(record, destination, number, template);
     if (service.hasProxyHeader && flow.protocol === Protocol.tcp)

@@ -38,6 +38,7 @@ const TAKEN = Reserve.at.taken / 4;
 const GIVEN = Reserve.at.given / 4;
 
 export class Choices implements ServerChooser {
+  readonly picksMax = PICKS_MAX;
   readonly lentMax = LENT_MAX;
   onBegan: BeginningSink = () => -1;
   onReturned: ServerChooser["onReturned"] = () => {};
@@ -72,7 +73,7 @@ export class Choices implements ServerChooser {
     const { picks, loopAt, kind, targets } = delegation;
     let number = this.#delegations.indexOf(undefined);
     if (number < 0) number = this.#delegations.length;
-    if (number >= CHOICES_MAX || picks.length > PICKS_MAX) return -1;
+    if (number >= CHOICES_MAX || picks.length > this.picksMax) return -1;
     if (!targets.every((target) => this.#writeTarget(delegation, target))) return -1;
     picks.forEach((pick, index) => {
       this.#picks[(number * PICKS_MAX + index) * PICK_WORDS] = pick;

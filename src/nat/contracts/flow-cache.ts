@@ -74,6 +74,8 @@ export interface ServerChooser {
   end(choice: number): number;
   /** The next pick of a sequence, for a connection that the director makes itself. @returns how many were taken before */
   takePick(choice: number): number;
+  /** Longest list of picks that it takes. */
+  readonly picksMax: number;
   /** Records lent and not used. */
   readonly lentCount: number;
   readonly lentMax: number;

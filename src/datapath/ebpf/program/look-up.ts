@@ -14,7 +14,6 @@ export function lookUp(family: Family): Stage {
   const neighbourAt = further(STACK.neighbour, 4);
   return [
     store(4, STACK.isBorn, 0),
-    store(4, STACK.replaced, 0),
     ...look("flows", STACK.key, CHOOSE(family)),
     label(FOUND(family)),
     mov("r7", "r0"),
