@@ -114,7 +114,7 @@ export const Control = structure("Control", {
   isSecureTcp: 4,
   /** Flow classes that are switched off. */
   classesOff: 4,
-  /** A packet is audited when a random number has none of these bits. */
+  /** A packet is audited when a number scattered like a random one has none of these bits. */
   auditMask: 4,
   /** News that found no room. */
   lostNews: 4,

@@ -20,7 +20,7 @@ import { Connection, Control, Count, Flow } from "../maps/layout.ts";
 import { type Family, Helper, STACK, type Stage } from "./context.ts";
 import { tell } from "./tell.ts";
 
-/** @param processorCount - lines a destination has */
+/** Leaves r8, the packet's number. @param processorCount - lines a destination has */
 export function account(family: Family, processorCount: number): Stage {
   const name = (what: string): string => `IPv${family} ${what}`;
   return [
@@ -52,6 +52,7 @@ export function account(family: Family, processorCount: number): Stage {
     mov("r2", "r10"),
     add("r2", STACK.index.offset),
     mapOf("r1", "servers"),
+    mov("r8", 0),
     call(Helper.mapLookup),
     branch("r0", "==", 0, name("counted")),
     load(1, "r2", at("r7", Flow.at.direction)),
@@ -59,9 +60,9 @@ export function account(family: Family, processorCount: number): Stage {
     shiftLeft("r2", 4),
     add("r0", "r2"),
     // Nobody else writes this line: packets of one processor come one after the other.
-    load(8, "r1", at("r0", Count.at.inPackets)),
-    add("r1", 1),
-    store(8, at("r0", Count.at.inPackets), "r1"),
+    load(8, "r8", at("r0", Count.at.inPackets)),
+    add("r8", 1),
+    store(8, at("r0", Count.at.inPackets), "r8"),
     load(8, "r1", at("r0", Count.at.inBytes)),
     add("r1", "r9"),
     store(8, at("r0", Count.at.inBytes), "r1"),

@@ -4,7 +4,8 @@
  *
  *   r6  the packet's context (struct __sk_buff)
  *   r7  the flow found, from the look-up on
- *   r8  its connection, from the guards on; the copy for the audit, from the rewriting on
+ *   r8  its connection, from the guards on; the packet's number, from the counting on; the copy for the audit, from the
+ *       rewriting on
  *   r9  bytes of the IP packet
  */
 import { at, type Instruction, type Place } from "../asm/instruction.ts";
@@ -24,9 +25,7 @@ export const Helper = {
   mapLookup: 1,
   mapUpdate: 2,
   mapDelete: 3,
-  random: 7,
   processor: 8,
-  storeBytes: 9,
   changeTransportChecksum: 11,
   loadBytes: 26,
   pullData: 39,
@@ -51,11 +50,7 @@ export const NEIGHBOUR_BYTES = 20;
 /** Places on the stack. Addresses lie on multiples of eight. */
 export const STACK = {
   key: at("r10", -40),
-  /** What replaces the end of the IP header and the ports: four bytes that end in TTL or hop count, then addresses. */
-  headers: at("r10", -84),
   neighbour: at("r10", -108),
-  /** IPv4: TTL, protocol and checksum as the packet has them; IPv6: the hop limit. */
-  hops: at("r10", -112),
   tcpFlags: at("r10", -116),
   /** Bytes of IP and transport header. */
   headerBytes: at("r10", -120),

@@ -8,13 +8,11 @@ export interface FamilyPlaces {
   /** Of the source address; the destination's follows. */
   readonly addressesAt: number;
   readonly transportAt: number;
-  /** First byte that is rewritten: from here to the ports everything lies together. */
-  readonly rewrittenAt: number;
   /** As the kernel numbers it (AF_INET, AF_INET6). */
   readonly kernelNumber: number;
 }
 
-const places = (family: Family, headerBytes: number, rewrittenAt: number): FamilyPlaces => {
+const places = (family: Family, headerBytes: number): FamilyPlaces => {
   const addressBytes = family === 4 ? 4 : 16;
   return {
     family,
@@ -22,10 +20,8 @@ const places = (family: Family, headerBytes: number, rewrittenAt: number): Famil
     addressBytes,
     addressesAt: ETHERNET_BYTES + headerBytes - 2 * addressBytes,
     transportAt: ETHERNET_BYTES + headerBytes,
-    rewrittenAt: ETHERNET_BYTES + rewrittenAt,
     kernelNumber: family === 4 ? 2 : 10,
   };
 };
 
-/** IPv4: TTL, protocol, checksum, addresses. IPv6: hop limit, addresses. */
-export const PLACES: Readonly<Record<Family, FamilyPlaces>> = { 4: places(4, 20, 8), 6: places(6, 40, 7) };
+export const PLACES: Readonly<Record<Family, FamilyPlaces>> = { 4: places(4, 20), 6: places(6, 40) };

@@ -14,6 +14,7 @@ import {
   load,
   mov,
   mov32,
+  or,
   shiftLeft,
   shiftRight,
   store,
@@ -31,7 +32,7 @@ const VERSION_4_LENGTH_20 = 0x45;
 /** "More fragments" and the fragment's offset, as a little-endian machine reads them. */
 const IS_FRAGMENT = 0xff3f;
 
-/** Leaves: r2 the frame, r3 its end, r9 bytes of the IP packet, r5 protocol; hops on the stack. */
+/** Leaves: r2 the frame, r3 its end, r9 bytes of the IP packet, r5 protocol, r1 hops. */
 const header4: Stage = [
   load(1, "r0", at("r2", ETHERNET_BYTES)),
   branch("r0", "!=", VERSION_4_LENGTH_20, SLOW_PATH),
@@ -41,9 +42,7 @@ const header4: Stage = [
   ...headerSum(),
   load(2, "r9", at("r2", ETHERNET_BYTES + 2)),
   toNetwork(16, "r9"),
-  load(4, "r1", at("r2", ETHERNET_BYTES + 8)),
-  store(4, STACK.hops, "r1"),
-  and("r1", 0xff),
+  load(1, "r1", at("r2", ETHERNET_BYTES + 8)),
   load(1, "r5", at("r2", ETHERNET_BYTES + 9)),
 ];
 
@@ -72,7 +71,6 @@ const header6: Stage = [
   toNetwork(16, "r9"),
   add("r9", 40),
   load(1, "r1", at("r2", ETHERNET_BYTES + 7)),
-  store(4, STACK.hops, "r1"),
   load(1, "r5", at("r2", ETHERNET_BYTES + 6)),
 ];
 
@@ -120,27 +118,28 @@ export function parse(family: Family): Stage {
     store(4, STACK.headerBytes, headerBytes + UDP_BYTES),
     store(4, STACK.tcpFlags, 0),
     label(isParsed),
+    // Ports, protocol, family, two zeros.
+    add("r5", family << 8),
+    shiftLeft("r5", 32),
     load(4, "r1", at("r2", transportAt)),
-    store(4, further(STACK.key, FlowKey.at.sourcePort), "r1"),
-    // Protocol, family, two zeros.
-    mov("r1", "r5"),
-    add("r1", family << 8),
-    store(4, further(STACK.key, FlowKey.at.protocol), "r1"),
+    or("r1", "r5"),
+    store(8, further(STACK.key, FlowKey.at.sourcePort), "r1"),
   ];
 }
 
-/** Both addresses to the key; what an IPv4 address leaves over is zero. */
+/**
+ * Both addresses to the key; what an IPv4 address leaves over is zero. Eight bytes at a time, as the kernel compares keys: what was
+ * written in smaller pieces would be waited for (11 ns a packet).
+ */
 function addresses({ addressesAt, addressBytes }: FamilyPlaces): Stage {
-  const words = [FlowKey.at.source, FlowKey.at.destination].flatMap((keyAt, end) =>
-    [0, 4, 8, 12].map((word) => ({
-      keyAt: keyAt + word,
-      word,
-      from: addressesAt + end * addressBytes + word,
-    })),
-  );
-  return words.flatMap(({ keyAt, word, from }) =>
-    word < addressBytes
-      ? [load(4, "r1", at("r2", from)), store(4, further(STACK.key, keyAt), "r1")]
-      : [store(4, further(STACK.key, keyAt), 0)],
+  return [FlowKey.at.source, FlowKey.at.destination].flatMap((keyAt, end) =>
+    [0, 8].flatMap((half) =>
+      half < addressBytes
+        ? [
+            load(addressBytes === 4 ? 4 : 8, "r1", at("r2", addressesAt + end * addressBytes + half)),
+            store(8, further(STACK.key, keyAt + half), "r1"),
+          ]
+        : [store(8, further(STACK.key, keyAt + half), 0)],
+    ),
   );
 }
